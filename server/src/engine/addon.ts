@@ -1,0 +1,272 @@
+/**
+ * The contract with the native engine: what `pipo_engine.node` exports, as plain data.
+ *
+ * Formats are read in TypeScript and handed over as tables; tensors are used in C++. Nothing here
+ * blocks the event loop: loading, generating and inspecting run on the engine's own threads and
+ * answer with promises. Every rejection is an `Error` whose message says what to do and whose
+ * `code` is an {@link EngineErrorCode}.
+ */
+
+/** Element types that checkpoints store on disk. */
+export type DiskDtype = "F32" | "BF16" | "F16";
+
+/** Weight formats in memory. `int8` and `int4` carry one fp16 scale per group of inputs. */
+export type WeightDtype = "f32" | "bf16" | "int8" | "int4";
+
+/** Where the bytes of one tensor lie. Offsets are absolute in the file, in bytes. */
+export interface TensorRef {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly dtype: DiskDtype;
+  readonly shape: readonly number[];
+}
+
+/** A tensor under its canonical name (`model.` prefix; `mtp.`, `compressor.`, `confidence_head.` at top level). */
+export interface TensorSource extends TensorRef {
+  readonly name: string;
+  /** LoRA update merged at load: `W + scale * B A`, A `[rank, in]`, B `[out, rank]`. */
+  readonly lora?: { readonly a: TensorRef; readonly b: TensorRef; readonly scale: number };
+}
+
+export type LayerType = "full_attention" | "linear_attention";
+export type CompressorType = "linear" | "mlp";
+
+/** Hyper-parameters, after defaults are filled in and checked against the tensors. */
+export interface ModelConfig {
+  readonly architecture: "qwen3_5";
+  readonly vocabSize: number;
+  /** Ids at or above this are padding rows of the output matrix and are never produced. */
+  readonly realVocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layerTypes: readonly LayerType[];
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  readonly rotaryDim: number;
+  readonly ropeTheta: number;
+  readonly rmsNormEps: number;
+  readonly linearConvKernelDim: number;
+  readonly linearKeyHeadDim: number;
+  readonly linearValueHeadDim: number;
+  readonly linearNumKeyHeads: number;
+  readonly linearNumValueHeads: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Longest timeline, in positions (pairs in pair mode, tokens in plain mode). */
+  readonly maxPositions: number;
+  /** Absent for a plain checkpoint: then only plain decoding is offered. */
+  readonly pipo?: { readonly compressor: CompressorType; readonly padTokenId: number };
+}
+
+export interface ModelDescription {
+  /** Shown in messages and stored in the packed file. */
+  readonly name: string;
+  readonly config: ModelConfig;
+  readonly tensors: readonly TensorSource[];
+  /** Identifies the source files (names, sizes, modification times, config); a packed file with another one is stale. */
+  readonly fingerprint: string;
+}
+
+export interface LoadOptions {
+  readonly dtype: WeightDtype;
+  /** Inputs per scale for int8 and int4: 32 or 64. */
+  readonly groupSize: 32 | 64;
+  /** Worker threads including the caller; 0 means cores − 1, at least 1. */
+  readonly threads: number;
+  /** Packed file to map when fresh, or to write (atomically) when missing, stale or broken. Absent: pack in memory only. */
+  readonly packedFile?: string;
+  /** Forces a kernel target; otherwise `PIPO_KERNELS`, otherwise the best that this CPU has. */
+  readonly kernels?: string;
+}
+
+export type LoadStage = "checking" | "packing" | "mapping" | "ready";
+
+export interface LoadProgress {
+  readonly stage: LoadStage;
+  /** 0..1 within the whole load. */
+  readonly fraction: number;
+}
+
+export interface EngineInfo {
+  readonly name: string;
+  readonly backend: string;
+  readonly threads: number;
+  readonly dtype: WeightDtype;
+  readonly groupSize: number;
+  /** Bytes of weights in memory. */
+  readonly weightBytes: number;
+  /** Weight bytes read by one backbone step, one draft step without its LM head, and one LM head. */
+  readonly bytesPerStep: { readonly backbone: number; readonly draft: number; readonly head: number };
+  readonly parameters: number;
+  readonly modes: readonly DecodeMode[];
+  /** True when an existing packed file was mapped, false when it had to be made. */
+  readonly fromPackedFile: boolean;
+  /** Why the packed file could not be written, when that failed; loading goes on without it. */
+  readonly packedFileNote?: string;
+  readonly loadMs: number;
+}
+
+/** `pair`: two tokens per position with a gate. `plain`: one token per position, no PIPO tensors used. */
+export type DecodeMode = "pair" | "plain";
+
+/** Which rows the draft head may attend to: `full` is consistent with training and the default. */
+export type DraftContext = "full" | "generated" | "self";
+
+export interface SamplingOptions {
+  /** 0 means greedy. */
+  readonly temperature: number;
+  /** 0 means off. */
+  readonly topK: number;
+  /** 1 means off. */
+  readonly topP: number;
+  /** 0 means off. */
+  readonly minP: number;
+  /** Subtracted once from the logit of every id already produced; 0 means off. PAD is exempt. */
+  readonly presencePenalty: number;
+  /** Divides positive and multiplies negative logits of ids in prompt and output; 1 means off. PAD is exempt. */
+  readonly repetitionPenalty: number;
+  /** Random draws are a function of (seed, slot), so results do not depend on scheduling. */
+  readonly seed: number;
+}
+
+export interface GenerateRequest {
+  readonly mode: DecodeMode;
+  /** The whole prompt. A session that has executed a prefix of it extends instead of starting again. */
+  readonly promptIds: Int32Array;
+  /** Upper bound on real tokens (PAD is not counted). */
+  readonly maxNewTokens: number;
+  /** Gate: < 0 off, 0 evaluated and always kept, (0, 1) kept when confidence >= threshold, >= 1 no draft step at all. */
+  readonly threshold: number;
+  readonly sampling: SamplingOptions;
+  readonly stopIds: readonly number[];
+  /** One bit per id (little-endian, bit i of byte i>>3); a cleared bit is never produced. */
+  readonly allowedIds?: Uint8Array;
+  readonly draftContext?: DraftContext;
+  readonly logprobs?: boolean;
+}
+
+/** One decode step as it leaves the engine. `second` is null when it is PAD. */
+export interface Step {
+  readonly first: number;
+  readonly second: number | null;
+  /** Confidence of the draft; null where the head was not evaluated. */
+  readonly confidence: number | null;
+  readonly firstLogprob: number | null;
+  readonly secondLogprob: number | null;
+  /** Milliseconds since the request was submitted, when the first token was known. */
+  readonly firstAtMs: number;
+  /** Milliseconds since the request was submitted, when the step was complete. */
+  readonly doneAtMs: number;
+}
+
+export type StopReason =
+  | "stopId"
+  | "maxNewTokens"
+  | "cancelled"
+  | "contextFull"
+  | "listenerStopped"
+  | "engineClosed";
+
+export interface GenerateStats {
+  readonly promptTokens: number;
+  /** Positions of the prompt that were already in the session. */
+  readonly cachedPositions: number;
+  /** Positions of the prompt that were computed. */
+  readonly extendPositions: number;
+  readonly steps: number;
+  /** Real tokens produced, stop id included. */
+  readonly tokens: number;
+  /** Drafts kept, and drafts rejected by the gate. */
+  readonly accepted: number;
+  readonly gated: number;
+  readonly tokensPerStep: number;
+  /** Submission to first token. */
+  readonly ttftMs: number;
+  /** Mean time per real token after the first; 0 when there is only one. */
+  readonly tpotMs: number;
+  readonly prefillMs: number;
+  readonly totalMs: number;
+}
+
+export interface GenerateResult {
+  /** Real tokens in order, PAD removed; ends with the stop id if one was hit. */
+  readonly tokens: Int32Array;
+  /** Two slots per step as executed, PAD included (plain mode: equal to `tokens`). */
+  readonly slots: Int32Array;
+  readonly stopReason: StopReason;
+  readonly stats: GenerateStats;
+}
+
+export interface ScoredId {
+  readonly id: number;
+  readonly logit: number;
+}
+
+/** Teacher-forced view of one pair (pair mode) or one position (plain mode: `second` and `confidence` are null). */
+export interface InspectedPosition {
+  readonly index: number;
+  readonly first: readonly ScoredId[];
+  /** Null for the last pair, whose first token is not known. */
+  readonly second: readonly ScoredId[] | null;
+  readonly confidence: number | null;
+}
+
+export interface EngineSession {
+  /**
+   * Runs one request; at most one at a time per session (a second one rejects with `busy`).
+   * `onStep` is called on the event loop once per decode step, in order; returning `false` stops generation.
+   */
+  generate(request: GenerateRequest, onStep?: (step: Step) => boolean | void): Promise<GenerateResult>;
+  /** Stops the running request within one decode step or one layer of prefill; harmless when idle. */
+  cancel(): void;
+  /** Teacher-forced logits, `top` best per position. Resets the session's timeline. */
+  inspect(ids: Int32Array, mode: DecodeMode, top: number): Promise<readonly InspectedPosition[]>;
+  /** Forgets the timeline, keeps the memory. */
+  reset(): void;
+  /** Frees the session's memory; later calls reject with `closed`. */
+  close(): void;
+}
+
+export interface NativeEngine {
+  readonly info: EngineInfo;
+  createSession(options: { readonly maxPositions: number }): EngineSession;
+  /** Cancels running requests, waits for them, frees everything. */
+  close(): Promise<void>;
+}
+
+export type EngineErrorCode =
+  | "badFile"
+  | "badConfig"
+  | "missingTensor"
+  | "badShape"
+  | "notEnoughMemory"
+  | "unsupported"
+  | "badRequest"
+  | "busy"
+  | "closed"
+  | "io"
+  | "cancelled"
+  | "internal";
+
+export interface HostInfo {
+  readonly version: string;
+  readonly cpu: string;
+  /** Kernel targets compiled in and usable on this CPU, best first. */
+  readonly kernels: readonly string[];
+  readonly cores: number;
+  readonly totalMemory: number;
+  readonly availableMemory: number;
+}
+
+/** What the addon exports. */
+export interface Addon {
+  load(
+    model: ModelDescription,
+    options: LoadOptions,
+    onProgress?: (progress: LoadProgress) => void,
+  ): Promise<NativeEngine>;
+  hostInfo(): HostInfo;
+  /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */
+  measureReadBandwidth(bytes: number, threads: number, passes: number): Promise<number>;
+}
