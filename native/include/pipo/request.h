@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace pipo {
+
+enum class DecodeMode : std::uint8_t { kPair = 0, kPlain = 1 };
+enum class DraftContext : std::uint8_t { kFull = 0, kGenerated = 1, kSelf = 2 };
+
+struct SamplingOptions {
+  float temperature = 0.0f;  ///< 0: greedy
+  std::int32_t top_k = 0;    ///< 0: off
+  float top_p = 1.0f;        ///< 1: off
+  float min_p = 0.0f;        ///< 0: off
+  float presence_penalty = 0.0f;
+  float repetition_penalty = 1.0f;
+  std::uint64_t seed = 0;
+};
+
+/// See `GenerateRequest` in server/src/engine/addon.ts for the meaning of every field.
+struct GenerateRequest {
+  DecodeMode mode = DecodeMode::kPair;
+  std::vector<std::int32_t> prompt_ids;
+  std::int32_t max_new_tokens = 0;
+  float threshold = 0.5f;
+  SamplingOptions sampling;
+  std::vector<std::int32_t> stop_ids;
+  std::vector<std::uint8_t> allowed_ids;  ///< one bit per id, empty: all
+  DraftContext draft_context = DraftContext::kFull;
+  bool logprobs = false;
+};
+
+}  // namespace pipo
