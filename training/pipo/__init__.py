@@ -1,0 +1,1 @@
+"""PIPO on Qwen3.5: model, data, training, evaluation, export."""
