@@ -266,6 +266,19 @@ export interface Addon {
     options: LoadOptions,
     onProgress?: (progress: LoadProgress) => void,
   ): Promise<NativeEngine>;
+  /** Loads a packed file alone, without the checkpoint that it was made from. */
+  loadPacked(
+    path: string,
+    options: Omit<LoadOptions, "packedFile">,
+    onProgress?: (progress: LoadProgress) => void,
+  ): Promise<NativeEngine>;
+  /** Writes a packed file of the given shape with random weights: benchmarks of models that are not at hand. */
+  packRandom(
+    config: ModelConfig,
+    options: Pick<LoadOptions, "dtype" | "groupSize" | "threads">,
+    path: string,
+    onProgress?: (progress: LoadProgress) => void,
+  ): Promise<void>;
   hostInfo(): HostInfo;
   /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */
   measureReadBandwidth(bytes: number, threads: number, passes: number): Promise<number>;
