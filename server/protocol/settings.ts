@@ -1,0 +1,70 @@
+/**
+ * Settings as they cross the wire: the value of the section `pipo`.
+ *
+ * Constraints and defaults stand once, in `server/src/config/schema.ts`; a test keeps them equal to
+ * the manifest. The server asks for the section with `workspace/configuration` once per document
+ * (`scopeUri` is the document), so a client whose settings can differ by language answers for that
+ * document's language. A client that cannot answer gets the defaults, changed by
+ * {@link ServerInitializationOptions.settings} and `workspace/didChangeConfiguration`.
+ */
+export interface PipoSettings {
+  readonly completion: CompletionSettings;
+  readonly model: ModelSettings;
+  readonly engine: EngineSettings;
+}
+
+export interface CompletionSettings {
+  /** Whether suggestions are offered; may differ by language. */
+  readonly enabled: boolean;
+  /** How sure the model must be, 0 to 1: the mean probability of the first tokens of a suggestion. 0 shows everything. */
+  readonly minConfidence: number;
+  /** `auto`: a whole block where the cursor opens one; `never`: one line only. */
+  readonly multiline: MultilineMode;
+  /** Most lines in one suggestion. */
+  readonly maxLines: number;
+  /** Milliseconds after which what is there is shown or dropped. A block may take twice as long. */
+  readonly timeLimitMs: number;
+  /** Glob patterns of files in which nothing is suggested and nothing is read. */
+  readonly exclude: readonly string[];
+}
+
+export type MultilineMode = "auto" | "never";
+
+export interface ModelSettings {
+  /** Directory of a checkpoint; empty means the bundled model. */
+  readonly path: string;
+}
+
+export interface EngineSettings {
+  /** `background`: load soon after the editor starts; `firstRequest`: load when a suggestion is first asked for. */
+  readonly start: EngineStart;
+  /** Weight format in memory; `auto` takes what the model recommends. */
+  readonly dtype: "auto" | "f32" | "bf16" | "int8" | "int4";
+  /** Worker threads; 0 means all cores but one. */
+  readonly threads: number;
+  /** Two tokens per step with the gate, or one token per step. `auto`: pairs where the model has them. */
+  readonly mode: "auto" | "pair" | "plain";
+  /** Second tokens are kept from this confidence on, 0 to 1; null takes what the model recommends. */
+  readonly threshold: number | null;
+}
+
+export type EngineStart = "background" | "firstRequest";
+
+/** Name of the settings section. */
+export const settingsSection = "pipo";
+
+/** What a client may send as `initializationOptions`; everything is optional. */
+export interface ServerInitializationOptions {
+  /** Directory of the bundled model, for clients that install it elsewhere than beside the server. */
+  readonly bundledModelPath?: string;
+  /** Directory for packed weights; without it the user's cache directory is taken. */
+  readonly cacheDir?: string;
+  /** Settings to start from, any part of {@link PipoSettings}. */
+  readonly settings?: DeepPartial<PipoSettings>;
+}
+
+export type DeepPartial<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]?: DeepPartial<T[K]> }
+    : T;
