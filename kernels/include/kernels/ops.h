@@ -34,13 +34,16 @@ struct AttentionShape {
   float eps = 1e-6f;
 };
 
+/// The L2 norm of q and k in the gated delta layer has its own constant, whatever the model's norms use.
+inline constexpr float kL2Eps = 1e-6f;
+
 struct DeltaNetShape {
   std::int32_t n_key_heads = 0;
   std::int32_t n_value_heads = 0;  ///< a multiple of n_key_heads; value head n reads key head n / (n_value / n_key)
   std::int32_t key_dim = 0;
   std::int32_t value_dim = 0;
   std::int32_t conv_kernel = 4;
-  float eps = 1e-6f;
+  float eps = 1e-6f;  ///< of the gated norm
 
   std::int32_t key_width() const { return n_key_heads * key_dim; }
   std::int32_t value_width() const { return n_value_heads * value_dim; }
