@@ -1,0 +1,155 @@
+// npm run build: packages, the three bundles, the engine. Only what changed is made again.
+import { createHash } from "node:crypto";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { ensure, ensureNodeModules, needs } from "./prerequisites.mjs";
+import { buildJobs, inRoot, isEntryPoint, main, run, say, Trouble } from "./shell.mjs";
+
+const bundles = [
+  { entry: "extension/src/main.ts", outfile: "dist/extension.js" },
+  { entry: "server/src/main.ts", outfile: "dist/server.js" },
+  { entry: "server/src/cli/main.ts", outfile: "dist/cli.js", isProgram: true },
+];
+
+/** Everything that the product needs in `dist/`. */
+export async function build() {
+  await ensureNodeModules();
+  await bundleAll();
+  await buildAddon();
+}
+
+export async function bundleAll() {
+  const started = Date.now();
+  const { build: bundle } = await import("esbuild");
+  for (const { entry, outfile, isProgram = false } of bundles) {
+    if (!existsSync(inRoot(entry))) {
+      say(`left out ${outfile}: ${entry} is not there`);
+      continue;
+    }
+    await bundle({
+      absWorkingDir: inRoot(),
+      entryPoints: [entry],
+      outfile,
+      bundle: true,
+      platform: "node",
+      format: "cjs",
+      target: "node20",
+      // node-llama-cpp is the peer of the benchmark: a development package, never shipped.
+      external: ["vscode", "*.node", "node-llama-cpp"],
+      sourcemap: true,
+      sourcesContent: false,
+      minifySyntax: true,
+      logLevel: "warning",
+      ...(isProgram ? { banner: { js: "#!/usr/bin/env node" } } : {}),
+    });
+    if (isProgram) makeRunnable(outfile);
+  }
+  say(`bundled the extension, the server and the command line in ${Date.now() - started} ms`);
+}
+
+/** Lets `npx pipo` find the command of this checkout.
+ * @param {string} program
+ */
+function makeRunnable(program) {
+  chmodSync(inRoot(program), 0o755);
+  const link = inRoot("node_modules/.bin/pipo");
+  rmSync(link, { force: true });
+  symlinkSync(path.join("../..", program), link);
+}
+
+/** Compiles `native/` and `kernels/` into `dist/pipo_engine.node`. */
+export async function buildAddon() {
+  const target = inRoot("dist/pipo_engine.node");
+  const stamp = inRoot("build/addon/.built-from");
+  const sources = sourceFingerprint(["CMakeLists.txt", "native", "kernels"]);
+  if (existsSync(target) && existsSync(stamp) && readFileSync(stamp, "utf8") === sources) return;
+  await ensure(needs.nativeBuild);
+  say("building the engine");
+  const started = Date.now();
+  await withLock(inRoot("build/addon.lock"), async () => {
+    const cmakeJs = inRoot("node_modules/cmake-js/bin/cmake-js");
+    await run(process.execPath, [cmakeJs, "build", "--out", inRoot("build/addon"), "--parallel", String(buildJobs)], { quiet: true });
+    const made = findFile(inRoot("build/addon"), "pipo_engine.node");
+    if (made === undefined) throw new Trouble("the native build did not make pipo_engine.node");
+    putInPlace(made, target);
+    writeFileSync(stamp, sources);
+  });
+  say(`built the engine in ${((Date.now() - started) / 1000).toFixed(1)} s: dist/pipo_engine.node`);
+}
+
+/** A running server may have the old file mapped, so it is replaced and never written over.
+ * @param {string} from
+ * @param {string} to
+ */
+function putInPlace(from, to) {
+  mkdirSync(path.dirname(to), { recursive: true });
+  const fresh = `${to}.${process.pid}`;
+  copyFileSync(from, fresh);
+  renameSync(fresh, to);
+}
+
+/** Changes when a source is added, removed or written.
+ * @param {readonly string[]} places
+ */
+function sourceFingerprint(places) {
+  const hash = createHash("sha256");
+  for (const place of places) {
+    for (const file of filesUnder(inRoot(place))) {
+      const { mtimeMs, size } = statSync(file);
+      hash.update(`${file}\0${mtimeMs}\0${size}\n`);
+    }
+  }
+  return hash.digest("hex");
+}
+
+/** @param {string} place @returns {string[]} */
+function filesUnder(place) {
+  if (!statSync(place).isDirectory()) return [place];
+  return readdirSync(place, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+/** @param {string} folder @param {string} name */
+function findFile(folder, name) {
+  return filesUnder(folder).find((file) => path.basename(file) === name);
+}
+
+/**
+ * Two builds in one folder spoil each other (say, `npm start` beside `npm test`).
+ * @param {string} lock
+ * @param {() => Promise<void>} work
+ */
+async function withLock(lock, work) {
+  mkdirSync(path.dirname(lock), { recursive: true });
+  while (!take(lock)) await new Promise((resolve) => setTimeout(resolve, 500));
+  try {
+    await work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+/** @param {string} lock */
+function take(lock) {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: "wx" });
+    return true;
+  } catch {
+    if (!isAlive(Number(readFileSync(lock, "utf8")))) rmSync(lock, { force: true });
+    return false;
+  }
+}
+
+/** @param {number} pid */
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+if (isEntryPoint(import.meta.url)) main(build);
