@@ -16,6 +16,7 @@ from pipo.modeling import PipoModel
 BASE_PREFIX = "model.language_model."
 INDEX_NAME = "model.safetensors.index.json"
 WEIGHTS_NAME = "model.safetensors"
+_KEPT_F32 = ("A_log", "linear_attn.norm.weight")
 
 
 def load_model(directory: str | Path, dtype: torch.dtype = torch.float32) -> PipoModel:
@@ -93,13 +94,20 @@ def save_pipo(model: PipoModel, directory: str | Path, dtype: torch.dtype = torc
         "dtype": _dtype_name(dtype),
     }
     _write_json(directory, "config.json", document)
-    save_file(_stored(model, dtype), Path(directory) / WEIGHTS_NAME, metadata={"format": "pt"})
+    _save(_stored(model, dtype), Path(directory) / WEIGHTS_NAME)
 
 
 def save_plain(
-    model: PipoModel, directory: str | Path, dtype: torch.dtype = torch.bfloat16, shards: int = 1
+    model: PipoModel,
+    directory: str | Path,
+    dtype: torch.dtype = torch.bfloat16,
+    shards: int = 1,
+    extra_tensors: dict[str, Tensor] | None = None,
 ) -> None:
-    """A plain directory as Qwen3.5 publishes it: nested config, `model.language_model.` names, sharded if asked."""
+    """A plain directory as Qwen3.5 publishes it: nested config, `model.language_model.` names, sharded if asked.
+
+    As there, `A_log` and the gated norm stay F32 whatever `dtype` is. `extra_tensors` are stored as they are.
+    """
     if model.is_pair_model:
         raise ValueError("the model has pair modules; use save_pipo")
     fields = {**text_fields(model.config), "dtype": _dtype_name(dtype)}
@@ -111,9 +119,10 @@ def save_plain(
         "text_config": fields,
     }
     _write_json(directory, "config.json", document)
-    tensors = {_base_name(name): tensor for name, tensor in _stored(model, dtype).items()}
+    tensors = {_base_name(name): tensor for name, tensor in _stored(model, dtype, _KEPT_F32).items()}
+    tensors.update(extra_tensors or {})
     if shards == 1:
-        save_file(tensors, Path(directory) / WEIGHTS_NAME, metadata={"format": "pt"})
+        _save(tensors, Path(directory) / WEIGHTS_NAME)
     else:
         _save_shards(tensors, Path(directory), shards)
 
@@ -127,12 +136,20 @@ def _save_shards(tensors: dict[str, Tensor], directory: Path, shards: int) -> No
         weight_map[name] = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         filled += tensor.numel() * tensor.element_size()
     for shard, group in enumerate(groups):
-        save_file(group, directory / f"model-{shard + 1:05d}-of-{shards:05d}.safetensors", metadata={"format": "pt"})
+        _save(group, directory / f"model-{shard + 1:05d}-of-{shards:05d}.safetensors")
     _write_json(directory, INDEX_NAME, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def _stored(model: PipoModel, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items()}
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors leaves it readable by its owner only
+
+
+def _stored(model: PipoModel, dtype: torch.dtype, kept_f32: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    return {
+        name: t.detach().to("cpu", torch.float32 if kept_f32 and name.endswith(kept_f32) else dtype).contiguous()
+        for name, t in model.state_dict().items()
+    }
 
 
 def _base_name(name: str) -> str:

@@ -156,6 +156,8 @@ class PipoModel(nn.Module):
     checkpoints carry is kept. Batches must have equal lengths (no padding mask).
     """
 
+    base_model_prefix = "model"  # peft asks a model with a transformers config for it
+
     def __init__(
         self, config: Qwen3_5TextConfig, compressor_type: str | None = None, draft_head: bool | None = None
     ):

@@ -1,0 +1,1 @@
+"""Tiny random checkpoints and the numbers that any implementation must reproduce from them."""

@@ -1,0 +1,140 @@
+"""Makes the fixtures of `test/golden`: tiny random checkpoints and what they must compute, in fp32.
+
+    cd training && python -m goldens.make_goldens            all of them
+    cd training && python -m goldens.make_goldens tiny-08b   one
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+
+from goldens.lora import write_lora_fixture
+from goldens.random_weights import randomize
+from goldens.record import record
+from goldens.tables import GoldenText, stored_tensors, write_config
+from pipo.checkpoint import BASE_PREFIX, load_model, save_pipo, save_plain
+from pipo.config import make_config
+from pipo.modeling import PipoModel
+
+GOLDEN_DIR = Path(__file__).resolve().parents[2] / "test" / "golden"
+
+
+@dataclass
+class Fixture:
+    name: str
+    seed: int
+    dims: dict
+    compressor: str | None = None
+    dtype: torch.dtype = torch.bfloat16
+    prompt_lengths: tuple[int, ...] = (64, 47)
+    lora: bool = False
+    config: Qwen3_5TextConfig = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.config = make_config(**self.dims)
+
+
+def dims(hidden, inner, layers, heads, linear, vocab, tied=True) -> dict:
+    """heads = (Nq, Nkv, head_dim), linear = (Nk, Nv, dk = dv), vocab = (rows, real, PAD)."""
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "head_dim": heads[2],
+        "linear_num_key_heads": linear[0],
+        "linear_num_value_heads": linear[1],
+        "linear_key_head_dim": linear[2],
+        "linear_value_head_dim": linear[2],
+        "vocab_size": vocab[0],
+        "real_vocab_size": vocab[1],
+        "pad_token_id": vocab[2],
+        "tie_word_embeddings": tied,
+        "max_position_embeddings": 4096,
+    }
+
+
+FIXTURES = (
+    Fixture("tiny-08b", 1, dims(64, 96, 4, (4, 2, 32), (4, 4, 16), (320, 305, 288)), "mlp", torch.float32),
+    Fixture("tiny-4b", 2, dims(64, 96, 8, (4, 1, 32), (2, 4, 32), (384, 361, 352)), "linear"),
+    # Rows that no vector width divides: 437 ids, 6 heads in the gates of the recurrence.
+    Fixture("tiny-9b", 3, dims(96, 128, 4, (2, 1, 64), (3, 6, 16), (437, 421, 400), tied=False), "mlp"),
+    # Head sizes of the released models (256 with 64 rotated, 128), and layers that follow no interval.
+    Fixture(
+        "tiny-plain",
+        4,
+        {
+            **dims(64, 96, 3, (2, 1, 256), (1, 2, 128), (256, 250, 240)),
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        },
+    ),
+    Fixture("tiny-lora", 5, dims(64, 96, 4, (4, 1, 32), (2, 4, 16), (256, 243, 224)), lora=True),
+)
+
+
+def make(fixture: Fixture) -> None:
+    directory = GOLDEN_DIR / fixture.name
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True)
+    model, tensor_lines = _write_checkpoint(fixture, directory)
+    write_config(directory / "config.txt", model.config, model.compressor_type)
+    (directory / "tensors.txt").write_text("\n".join(tensor_lines) + "\n", encoding="utf-8")
+
+    text = GoldenText()
+    document = record(model, fixture.prompt_lengths, fixture.seed, text)
+    text.write(directory / "golden.txt")
+    (directory / "golden.json").write_text(_compact_json(document), encoding="utf-8")
+    size = sum(f.stat().st_size for f in directory.rglob("*") if f.is_file())
+    print(f"{fixture.name}: {size / 1e6:.2f} MB")
+
+
+def _write_checkpoint(fixture: Fixture, directory: Path) -> tuple[PipoModel, list[str]]:
+    """Writes the weights and reads them back, so that goldens come from the values as stored."""
+    torch.manual_seed(fixture.seed)
+    if fixture.lora:
+        return write_lora_fixture(fixture.config, fixture.seed, directory)
+    if fixture.compressor is None:
+        model = randomize(PipoModel(fixture.config, draft_head=True), fixture.seed)
+        visual = {"model.visual.patch_embed.proj.bias": torch.zeros(8, dtype=torch.bfloat16)}
+        save_plain(model, directory, fixture.dtype, shards=2, extra_tensors=visual)
+    else:
+        model = randomize(PipoModel(fixture.config, fixture.compressor), fixture.seed)
+        save_pipo(model, directory, fixture.dtype)
+    lines = []
+    for file in sorted(directory.glob("*.safetensors")):
+        for stored, place in stored_tensors(directory, file).items():
+            if not stored.startswith("model.visual."):
+                lines.append(f"tensor {stored.replace(BASE_PREFIX, 'model.')} {place.line()}")
+    return load_model(directory), lines
+
+
+def _compact_json(document: dict) -> str:
+    """One line per case, so that a changed case is one changed line."""
+    parts = []
+    for key, value in document.items():
+        cases = ",\n    ".join(json.dumps(case) for case in value)
+        parts.append(f'  "{key}": [\n    {cases}\n  ]')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="fixtures to make; default: all")
+    names = parser.parse_args().names
+    torch.set_num_threads(1)  # the matrices are tiny
+    for fixture in FIXTURES:
+        if not names or fixture.name in names:
+            make(fixture)
+
+
+if __name__ == "__main__":
+    main()

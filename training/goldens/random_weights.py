@@ -1,0 +1,57 @@
+"""Random weights that make every part of the model matter.
+
+Fresh initial values would hide errors: logits would be flat, norm weights zero, recurrent states alike. Here
+logits spread over several units, norms scale, some heads forget at once and some hardly ever, the confidence
+moves across most of (0, 1), and PAD and rows beyond the real vocabulary often hold the best logit, so that
+leaving out the ban or the mask shows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pipo.config import pad_token_id, real_vocab_size
+from pipo.modeling import PipoModel
+
+# Output projections are damped so that the residual stream keeps its size over the layers.
+_DAMPED = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
+_EMBEDDING_STD = 0.35
+
+
+@torch.no_grad()
+def randomize(model: PipoModel, seed: int) -> PipoModel:
+    """Overwrites every parameter; equal seeds and shapes give equal weights."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(_random_values(name, parameter, generator))
+    _raise_forbidden_rows(model)
+    return model
+
+
+def _random_values(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(like.shape, generator=generator)
+    if name in ("model.embed_tokens.weight", "lm_head.weight"):
+        return _EMBEDDING_STD * noise
+    if name.endswith("A_log"):
+        return torch.empty(like.shape).uniform_(math.log(0.02), math.log(4.0), generator=generator)
+    if name.endswith("dt_bias"):
+        return noise - 1.0
+    if name.endswith("conv1d.weight"):
+        return 0.5 * noise
+    if name.endswith("linear_attn.norm.weight"):
+        return 1.0 + 0.2 * noise
+    if name.endswith("norm.weight") or ".pre_fc_norm" in name or "layernorm" in name:
+        return 0.2 * noise
+    if name.endswith("bias"):
+        return 0.1 * noise
+    gain = 3.0 if name == "confidence_head.fc2.weight" else 0.6 if name.endswith(_DAMPED) else 1.0
+    return gain * noise / math.sqrt(like.shape[-1])
+
+
+def _raise_forbidden_rows(model: PipoModel) -> None:
+    head = model.model.embed_tokens.weight if model.config.tie_word_embeddings else model.lm_head.weight
+    head[pad_token_id(model.config)] *= 1.7
+    head[real_vocab_size(model.config) :] *= 1.4

@@ -1,0 +1,177 @@
+"""What one checkpoint must compute: teacher-forced passes and greedy decodes, chosen to be unambiguous."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from goldens.tables import GoldenText
+from pipo.config import pad_token_id, real_vocab_size
+from pipo.decoding import PairDecode, PlainDecode, decode_pairs, decode_plain, pad_to_even
+from pipo.inspection import inspect_pairs, inspect_plain, top_tokens
+from pipo.modeling import PairOutput, PipoModel
+
+TOP = 8
+STEPS = 24
+# Prompts are drawn until every order and every choice stands clear of fp32 rounding.
+MIN_TOP_GAP = 1e-4
+MIN_LOGIT_MARGIN = 1e-2
+MIN_GATE_MARGIN = 5e-3
+PAD_SHARE = 0.12
+
+
+def record(model: PipoModel, prompt_lengths: tuple[int, ...], seed: int, text: GoldenText) -> dict:
+    """Fills `text` with everything and returns what `golden.json` holds (no hidden vectors)."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    document: dict = {"inspect": [], "decode": []}
+    for case, length in enumerate(prompt_lengths):
+        if model.is_pair_model:
+            ids = _clear_prompt(model, length, generator, pairs=True)
+            _pair_text(text, f"pair.{case}", model, ids)
+            document["inspect"].append({"ids": ids, **inspect_pairs(model, ids, TOP)})
+        plain_length = length // 2 if model.is_pair_model else length
+        ids = _clear_prompt(model, plain_length, generator, pairs=False)
+        _plain_text(text, f"plain.{case}", model, ids)
+        document["inspect"].append({"ids": ids, **inspect_plain(model, ids, TOP)})
+    if model.is_pair_model:
+        document["decode"] += _pair_decodes(model, prompt_lengths, generator, text)
+    document["decode"] += _plain_decodes(model, prompt_lengths, generator, text)
+    return document
+
+
+def _random_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool) -> list[int]:
+    """Random real ids; in pair mode PAD stands in some odd slots, as in a decoded timeline."""
+    real, pad = real_vocab_size(model.config), pad_token_id(model.config)
+    ids = torch.randint(0, real, (length,), generator=generator)
+    ids[ids == pad] = 0
+    if pairs:
+        chosen = torch.rand(length, generator=generator) < PAD_SHARE
+        chosen[::2] = False
+        ids[chosen] = pad
+    return ids.tolist()
+
+
+def _clear_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool) -> list[int]:
+    """A prompt whose every list of best tokens has no near ties, the place after the last one included."""
+    for _ in range(500):
+        ids = _random_prompt(model, length, generator, pairs)
+        if _smallest_gap(model, ids, pairs) > MIN_TOP_GAP:
+            return ids
+    raise RuntimeError("no prompt without near ties in 500 draws; lower MIN_TOP_GAP")
+
+
+@torch.no_grad()
+def _smallest_gap(model: PipoModel, ids: list[int], pairs: bool) -> float:
+    if pairs:
+        out = model.pair_forward(torch.tensor([pad_to_even(ids, pad_token_id(model.config))]))
+        logits = torch.cat([out.first_logits[0], out.second_logits[0]])
+    else:
+        logits = model(torch.tensor([ids]))[0]
+    values = top_tokens(model, logits, TOP + 1)[1]
+    return (values[:, :-1] - values[:, 1:]).min().item()
+
+
+@torch.no_grad()
+def _pair_text(text: GoldenText, name: str, model: PipoModel, ids: list[int]) -> None:
+    padded = pad_to_even(ids, pad_token_id(model.config))
+    out: PairOutput = model.pair_forward(torch.tensor([padded]))
+    text.ints(f"{name}.ids", padded)
+    text.floats(f"{name}.hidden", out.hidden[0])
+    text.floats(f"{name}.draft_hidden", out.draft_hidden[0])
+    _top_text(text, f"{name}.first", model, out.first_logits[0])
+    _top_text(text, f"{name}.second", model, out.second_logits[0])
+    text.floats(f"{name}.confidence", torch.sigmoid(out.confidence_logits[0]))
+
+
+@torch.no_grad()
+def _plain_text(text: GoldenText, name: str, model: PipoModel, ids: list[int]) -> None:
+    hidden = model.plain_hidden(torch.tensor([ids]))[0]
+    text.ints(f"{name}.ids", ids)
+    text.floats(f"{name}.hidden", hidden)
+    _top_text(text, f"{name}.top", model, model.logits(hidden))
+
+
+def _top_text(text: GoldenText, name: str, model: PipoModel, logits: Tensor) -> None:
+    ids, values = top_tokens(model, logits, TOP)
+    text.ints(f"{name}_ids", ids)
+    text.floats(f"{name}_logits", values)
+
+
+def _pair_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
+    """Every meaning of the threshold over one even and one odd prompt, then both places of a stop id."""
+    cases = []
+    for length in lengths:
+        cases += _clear_pair_runs(model, length, generator)
+    cases += _stopped_runs(model, cases)
+    for number, (prompt, threshold, stops, run) in enumerate(cases):
+        name = f"decode.{number}"
+        text.ints(f"{name}.prompt", prompt)
+        text.floats(f"{name}.threshold", [threshold])
+        text.ints(f"{name}.stop_ids", list(stops))
+        text.ints(f"{name}.slots", run.slots)
+        text.ints(f"{name}.tokens", run.tokens)
+        text.floats(f"{name}.confidence", [-1.0 if c is None else c for c in run.confidences])
+        text.ints(f"{name}.stopped", [int(run.stopped)])
+    return [_pair_case(*case) for case in cases]
+
+
+def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[tuple]:
+    """Decodes of one prompt at thresholds −1, 0, one that splits its steps, and 1."""
+    for _ in range(500):
+        prompt = _random_prompt(model, length, generator, pairs=True)
+        ungated = decode_pairs(model, prompt, 0.0, STEPS)
+        if not _is_clear(ungated):
+            continue
+        middle = round(sorted(ungated.confidences)[STEPS // 2], 2)
+        runs = [(prompt, t, (), decode_pairs(model, prompt, t, STEPS)) for t in (-1.0, 0.0, middle, 1.0)]
+        gated = runs[2][3].slots[1::2].count(runs[2][3].pad)
+        if 0.25 * STEPS <= gated <= 0.75 * STEPS and all(_is_clear(run) for *_, run in runs):
+            return runs
+    raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
+
+
+def _stopped_runs(model: PipoModel, cases: list[tuple]) -> list[tuple]:
+    """The gated case again, stopped by one of its own first tokens, then by one of its second tokens."""
+    prompt, threshold, _, run = cases[2]
+    first = next(s for i, s in enumerate(run.slots) if i >= 8 and i % 2 == 0 and s not in run.slots[:i])
+    second = next(s for i, s in enumerate(run.slots) if i >= 9 and i % 2 and s not in run.slots[:i])
+    return [(prompt, threshold, (s,), decode_pairs(model, prompt, threshold, STEPS, (s,))) for s in (first, second)]
+
+
+def _plain_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
+    cases = []
+    for number, length in enumerate(lengths):
+        prompt, run = _clear_plain_run(model, length, generator)
+        text.ints(f"plain_decode.{number}.prompt", prompt)
+        text.ints(f"plain_decode.{number}.tokens", run.tokens)
+        cases.append({"mode": "plain", "prompt": prompt, "tokens": run.tokens})
+    return cases
+
+
+def _clear_plain_run(model: PipoModel, length: int, generator: torch.Generator) -> tuple[list[int], PlainDecode]:
+    """PAD must not come up: whether plain decoding may produce it is the caller's business."""
+    pad = pad_token_id(model.config)
+    for _ in range(500):
+        prompt = _random_prompt(model, length, generator, pairs=False)
+        run = decode_plain(model, prompt, STEPS)
+        if _is_clear(run) and pad not in run.tokens:
+            return prompt, run
+    raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
+
+
+def _is_clear(run: PairDecode | PlainDecode) -> bool:
+    gate = getattr(run, "gate_margin", float("inf"))
+    return run.logit_margin > MIN_LOGIT_MARGIN and gate > MIN_GATE_MARGIN
+
+
+def _pair_case(prompt: list[int], threshold: float, stops: tuple[int, ...], run: PairDecode) -> dict:
+    return {
+        "mode": "pair",
+        "prompt": prompt,
+        "threshold": threshold,
+        "stopIds": list(stops),
+        "slots": run.slots,
+        "tokens": run.tokens,
+        "confidences": [None if c is None else round(c, 7) for c in run.confidences],
+        "stopped": run.stopped,
+    }
