@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/ops.h"
+
+/// What a SIMD target offers to the CPU backend: plain functions over a range of units, so that the backend can spread
+/// one operation over its threads. A target is one translation unit (`targets/<name>.cpp`) compiled for instructions
+/// that this CPU may lack. Therefore code of a target
+///  - lives in the namespace `pipo::kernels::cpu::PIPO_TARGET` and is reached only through its table, after the CPU check;
+///  - uses no standard library beyond <cstdint>: an inline function of a shared header (std::exp, std::max, a container)
+///    could be emitted with wide instructions and then be picked by the linker for everybody;
+///  - has no dynamic initialisers and allocates nothing.
+namespace pipo::kernels::cpu {
+
+/// The rows of one matmul's input in the forms that kernels read, each padded with zeros to `k_padded`.
+/// Only the forms that some term needs are filled.
+struct MatmulInput {
+  std::int32_t k_padded = 0;
+  const float* f32 = nullptr;  ///< [m, >= k_padded] with row stride `f32_stride`
+  std::int64_t f32_stride = 0;
+  std::uint16_t* bf16 = nullptr;        ///< [m, k_padded], pairs as vdpbf16ps reads them
+  std::int8_t* q8 = nullptr;            ///< [m, k_padded]
+  float* q8_scale = nullptr;            ///< [m, k_padded / 32]
+  std::int32_t* int8_offset = nullptr;  ///< [m, k_padded / 32], -128 * sum of the block: for weights stored plus 128
+  std::int32_t* int4_offset = nullptr;  ///< [m, k_padded / 32], -8 * sum of the block: int4 weights are stored plus 8
+};
+
+struct AttentionPrepareArgs {
+  const AttentionShape* shape;
+  const float* q_gate;  ///< null: only K/V rows are written
+  const float* k;
+  const float* v;
+  const float* q_norm;
+  const float* k_norm;
+  const float* inv_freq;
+  std::int32_t first_position;
+  const KvCache* cache;
+  float* q_out;
+  float* gate_out;
+};
+
+struct AttentionArgs {
+  const AttentionShape* shape;
+  const float* q;
+  const float* gate;
+  const KvCache* cache;
+  std::int32_t first_visible;
+  std::int32_t first_position;
+  std::int32_t rows;
+  float* out;
+};
+
+struct DeltaNetArgs {
+  const DeltaNetShape* shape;
+  const DeltaNetWeights* weights;
+  float* qkv;
+  const float* z;
+  const float* a;
+  const float* b;
+  std::int32_t rows;
+  const DeltaNetState* state;
+  float* out;
+};
+
+/// Every range is [begin, end). Arguments have been checked; nothing here can fail.
+struct Target {
+  const char* name;
+
+  /// bf16 weights read `MatmulInput::bf16` instead of `f32`.
+  bool bf16_input;
+  /// Rounds rows of x to int8 blocks, see Ops::matmul.
+  void (*quantize_rows)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
+                        std::int32_t begin, std::int32_t end);
+  /// Rounds rows of x to bf16. Null where `bf16_input` is false.
+  void (*round_rows_bf16)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
+                          std::int32_t begin, std::int32_t end);
+  /// Panels [panel_begin, panel_end) of one term for rows [row_begin, row_end) of the input.
+  void (*matmul_panels)(const MatmulTerm& term, const MatmulInput& input, std::int32_t panel_begin,
+                        std::int32_t panel_end, std::int32_t row_begin, std::int32_t row_end);
+
+  void (*rms_norm_rows)(const float* x, const float* w, float eps, std::int32_t dim, float* y, std::int32_t begin,
+                        std::int32_t end);
+  void (*silu_range)(float* x, std::int64_t begin, std::int64_t end);
+  void (*silu_multiply_range)(const float* gate, const float* up, float* out, std::int64_t begin, std::int64_t end);
+  void (*attention_prepare_rows)(const AttentionPrepareArgs& args, std::int32_t begin, std::int32_t end);
+  /// Units are (kv head, row) in the order kv_head * rows + row: all query heads that share the kv head, for one row.
+  void (*attention_units)(const AttentionArgs& args, std::int32_t begin, std::int32_t end);
+  /// First half of the mixer: convolution and SiLU in place over `qkv`, and the new conv state, for a range of channels.
+  void (*delta_net_conv)(const DeltaNetArgs& args, std::int32_t channel_begin, std::int32_t channel_end);
+  /// Second half, after all channels: norms, delta rule and gated norm for a range of value heads.
+  void (*delta_net_heads)(const DeltaNetArgs& args, std::int32_t head_begin, std::int32_t head_end);
+};
+
+#if defined(PIPO_HAVE_AVX2)
+extern const Target kAvx2Target;
+#endif
+#if defined(PIPO_HAVE_AVX512)
+extern const Target kAvx512Target;
+#endif
+#if defined(PIPO_HAVE_AVX512BF16)
+extern const Target kAvx512Bf16Target;
+#endif
+#if defined(PIPO_HAVE_NEON)
+extern const Target kNeonTarget;
+#endif
+
+}  // namespace pipo::kernels::cpu

@@ -1,0 +1,27 @@
+// The body of a target: included once per target translation unit, after its SIMD header, with PIPO_TARGET (namespace),
+// PIPO_TARGET_SYMBOL (table) and PIPO_TARGET_NAME (string) defined.
+#include "kernels/cpu/ops/activation.h"
+#include "kernels/cpu/ops/attention.h"
+#include "kernels/cpu/ops/delta_net.h"
+#include "kernels/cpu/ops/matmul.h"
+#include "kernels/cpu/ops/norm.h"
+#include "kernels/cpu/target.h"
+
+namespace pipo::kernels::cpu {
+
+extern constinit const Target PIPO_TARGET_SYMBOL = {
+    .name = PIPO_TARGET_NAME,
+    .bf16_input = PIPO_TARGET::kBf16Input,
+    .quantize_rows = PIPO_TARGET::quantize_rows,
+    .round_rows_bf16 = PIPO_TARGET::kBf16Input ? PIPO_TARGET::round_rows_bf16 : nullptr,
+    .matmul_panels = PIPO_TARGET::matmul_panels,
+    .rms_norm_rows = PIPO_TARGET::rms_norm_rows,
+    .silu_range = PIPO_TARGET::silu_range,
+    .silu_multiply_range = PIPO_TARGET::silu_multiply_range,
+    .attention_prepare_rows = PIPO_TARGET::attention_prepare_rows,
+    .attention_units = PIPO_TARGET::attention_units,
+    .delta_net_conv = PIPO_TARGET::delta_net_conv,
+    .delta_net_heads = PIPO_TARGET::delta_net_heads,
+};
+
+}  // namespace pipo::kernels::cpu
