@@ -1,0 +1,199 @@
+import path from "node:path";
+import { type Disposable, EventEmitter, l10n, type LogOutputChannel, Uri, workspace } from "vscode";
+import {
+  CloseAction,
+  type ConfigurationMiddleware,
+  ErrorAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  RevealOutputChannelOn,
+  type ServerOptions,
+  State,
+  TransportKind,
+} from "vscode-languageclient/node";
+import {
+  type CompletionStatistics,
+  type CompletionTrace,
+  type ServerStatus,
+  lastTraceRequest,
+  restartEngineRequest,
+  statisticsRequest,
+  statusNotification,
+} from "../../server/protocol/messages";
+import { type ServerInitializationOptions, settingsSection } from "../../server/protocol/settings";
+import type { InlineCompletionMiddleware } from "./inlineCompletion";
+import { RestartPolicy } from "./restartPolicy";
+import { offeredSchemes } from "./settings";
+
+/** Where the server program, its bundled model and its packed weights live. */
+export interface ServerPlaces {
+  readonly serverModule: string;
+  readonly bundledModel: string;
+  readonly cache: string;
+}
+
+export type ServerCondition =
+  | { readonly kind: "notStarted" }
+  | { readonly kind: "starting" }
+  | { readonly kind: "running"; readonly status: ServerStatus | null }
+  | { readonly kind: "waitingToRestart"; readonly afterMs: number }
+  | { readonly kind: "gaveUp"; readonly stops: number };
+
+/**
+ * One language server at a time, in its own process: started when first needed, started again with
+ * growing pauses when it stops by itself, and left alone after too many stops in a row.
+ */
+export class LanguageServer implements Disposable {
+  private readonly conditionEmitter = new EventEmitter<ServerCondition>();
+  readonly onDidChangeCondition = this.conditionEmitter.event;
+
+  private readonly policy = new RestartPolicy();
+  private client: LanguageClient | undefined;
+  private restartTimer: NodeJS.Timeout | undefined;
+  private currentCondition: ServerCondition = { kind: "notStarted" };
+
+  constructor(
+    private readonly places: ServerPlaces,
+    private readonly log: LogOutputChannel,
+    private readonly inlineCompletion: InlineCompletionMiddleware,
+  ) {}
+
+  get condition(): ServerCondition {
+    return this.currentCondition;
+  }
+
+  /** Starts the server unless it runs, is about to, or has been given up. */
+  startIfNeeded(): void {
+    if (this.currentCondition.kind === "notStarted") void this.start();
+  }
+
+  /** Loads the model again; starts the server again where it does not run. */
+  async restart(): Promise<void> {
+    this.policy.reset();
+    if (this.currentCondition.kind === "running" && this.client !== undefined) {
+      try {
+        await this.client.sendRequest(restartEngineRequest.method);
+        return;
+      } catch (error) {
+        this.log.warn(`the server did not restart the engine, so the server is started again: ${String(error)}`);
+      }
+    }
+    await this.stop();
+    await this.start();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.restartTimer);
+    const client = this.client;
+    this.client = undefined;
+    this.become({ kind: "notStarted" });
+    await client?.dispose().catch((error: unknown) => this.log.debug(`while stopping: ${String(error)}`));
+  }
+
+  /** Null where the server does not run or has nothing yet. */
+  lastTrace(): Promise<CompletionTrace | null> {
+    return this.request<CompletionTrace>(lastTraceRequest.method);
+  }
+
+  statistics(): Promise<CompletionStatistics | null> {
+    return this.request<CompletionStatistics>(statisticsRequest.method);
+  }
+
+  dispose(): void {
+    void this.stop();
+    this.conditionEmitter.dispose();
+  }
+
+  private async start(): Promise<void> {
+    this.become({ kind: "starting" });
+    this.policy.started(Date.now());
+    const client = this.createClient();
+    this.client = client;
+    client.onNotification(statusNotification.method, (status: ServerStatus) => {
+      if (this.client === client) this.become({ kind: "running", status });
+    });
+    client.onDidChangeState(({ newState }) => {
+      if (newState === State.Stopped || newState === State.StartFailed) this.onStopped(client);
+    });
+    try {
+      await client.start();
+      if (this.client === client && this.currentCondition.kind === "starting") this.become({ kind: "running", status: null });
+    } catch (error) {
+      this.log.error(`the language server did not start: ${String(error)}`);
+      this.onStopped(client);
+    }
+  }
+
+  /** Called for every end of a client; those that were asked for are no longer the current one. */
+  private onStopped(client: LanguageClient): void {
+    if (this.client !== client) return;
+    this.client = undefined;
+    void client.dispose().catch(() => undefined);
+    const decision = this.policy.stopped(Date.now());
+    if (decision.kind === "restart") {
+      this.log.warn(`the language server stopped by itself; it starts again in ${decision.afterMs} ms`);
+      this.restartTimer = setTimeout(() => void this.start(), decision.afterMs);
+      this.become({ kind: "waitingToRestart", afterMs: decision.afterMs });
+    } else {
+      this.log.error(`the language server stopped ${decision.stops} times in a row and is not started again`);
+      this.become({ kind: "gaveUp", stops: decision.stops });
+    }
+  }
+
+  private createClient(): LanguageClient {
+    const run = { module: this.places.serverModule, transport: TransportKind.ipc };
+    const serverOptions: ServerOptions = { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } };
+    const initializationOptions: ServerInitializationOptions = {
+      bundledModelPath: this.places.bundledModel,
+      cacheDir: this.places.cache,
+    };
+    const clientOptions: LanguageClientOptions = {
+      documentSelector: offeredSchemes.map((scheme) => ({ scheme })),
+      initializationOptions,
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      initializationFailedHandler: () => false,
+      // Restarting is decided in onStopped; the library's own way would show messages of its own.
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+      },
+      middleware: { ...this.inlineCompletion, workspace: { configuration: answerPerLanguage } },
+    };
+    return new LanguageClient("pipo", l10n.t("PIPO language server"), serverOptions, clientOptions);
+  }
+
+  private async request<Result>(method: string): Promise<Result | null> {
+    if (this.client === undefined || this.currentCondition.kind !== "running") return null;
+    return this.client.sendRequest<Result | null>(method).catch((error: unknown) => {
+      this.log.debug(`${method}: ${String(error)}`);
+      return null;
+    });
+  }
+
+  private become(condition: ServerCondition): void {
+    this.currentCondition = condition;
+    this.conditionEmitter.fire(condition);
+  }
+}
+
+export function serverPlaces(extensionUri: Uri, storageUri: Uri): ServerPlaces {
+  return {
+    serverModule: path.join(extensionUri.fsPath, "dist", "server.js"),
+    bundledModel: path.join(extensionUri.fsPath, "models", "pipo-code"),
+    cache: path.join(storageUri.fsPath, "packed"),
+  };
+}
+
+/** The library asks by resource alone and would miss `"[python]": {…}`: the document's language is added here. */
+const answerPerLanguage: NonNullable<ConfigurationMiddleware["configuration"]> = (params, token, next) => {
+  const answers = next(params, token);
+  if (!Array.isArray(answers)) return answers;
+  return answers.map((answer: unknown, index) => {
+    const item = params.items[index];
+    if (item?.section !== settingsSection || item.scopeUri === undefined) return answer;
+    const document = workspace.textDocuments.find((open) => open.uri.toString() === Uri.parse(item.scopeUri ?? "").toString());
+    if (document === undefined) return answer;
+    return JSON.parse(JSON.stringify(workspace.getConfiguration(undefined, document).get(settingsSection)));
+  });
+};
