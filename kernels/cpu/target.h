@@ -40,6 +40,14 @@ struct AttentionPrepareArgs {
   float* gate_out;
 };
 
+/// How one attention call is cut into tasks: blocks of rows times ranges of positions, for each kv head.
+struct AttentionPlan {
+  std::int32_t row_block = 1;     ///< rows of a task
+  std::int32_t n_row_blocks = 1;
+  std::int32_t split = 0;         ///< positions of a task
+  std::int32_t n_splits = 1;
+};
+
 struct AttentionArgs {
   const AttentionShape* shape;
   const float* q;
@@ -49,6 +57,8 @@ struct AttentionArgs {
   std::int32_t first_position;
   std::int32_t rows;
   float* out;
+  AttentionPlan plan;
+  float* partials;  ///< [n_kv_heads * n_row_blocks, n_splits, attention_partial_floats]; null with one split
 };
 
 struct DeltaNetArgs {
@@ -84,12 +94,16 @@ struct Target {
   void (*silu_range)(float* x, std::int64_t begin, std::int64_t end);
   void (*silu_multiply_range)(const float* gate, const float* up, float* out, std::int64_t begin, std::int64_t end);
   void (*attention_prepare_rows)(const AttentionPrepareArgs& args, std::int32_t begin, std::int32_t end);
-  /// Units are (kv head, row) in the order kv_head * rows + row: all query heads that share the kv head, for one row.
-  void (*attention_units)(const AttentionArgs& args, std::int32_t begin, std::int32_t end);
-  /// First half of the mixer: convolution and SiLU in place over `qkv`, and the new conv state, for a range of channels.
-  void (*delta_net_conv)(const DeltaNetArgs& args, std::int32_t channel_begin, std::int32_t channel_end);
-  /// Second half, after all channels: norms, delta rule and gated norm for a range of value heads.
-  void (*delta_net_heads)(const DeltaNetArgs& args, std::int32_t head_begin, std::int32_t head_end);
+  /// Scratch of one worker, in floats.
+  std::int64_t (*attention_scratch)(const AttentionArgs& args);
+  /// Tasks 0 ... n_kv_heads * n_row_blocks * n_splits, the longest first.
+  void (*attention_tasks)(const AttentionArgs& args, std::int32_t begin, std::int32_t end, float* scratch);
+  /// After all tasks, with more than one split: merges the partial results of n_kv_heads * n_row_blocks blocks.
+  void (*attention_merge)(const AttentionArgs& args, std::int32_t begin, std::int32_t end);
+  /// Scratch of one worker, in floats.
+  std::int64_t (*delta_net_scratch)(const DeltaNetArgs& args);
+  /// The whole mixer for a range of key heads and the value heads that read them: nothing is shared between key heads.
+  void (*delta_net_key_heads)(const DeltaNetArgs& args, std::int32_t begin, std::int32_t end, float* scratch);
 };
 
 #if defined(PIPO_HAVE_AVX2)

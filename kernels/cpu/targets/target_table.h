@@ -19,9 +19,11 @@ extern constinit const Target PIPO_TARGET_SYMBOL = {
     .silu_range = PIPO_TARGET::silu_range,
     .silu_multiply_range = PIPO_TARGET::silu_multiply_range,
     .attention_prepare_rows = PIPO_TARGET::attention_prepare_rows,
-    .attention_units = PIPO_TARGET::attention_units,
-    .delta_net_conv = PIPO_TARGET::delta_net_conv,
-    .delta_net_heads = PIPO_TARGET::delta_net_heads,
+    .attention_scratch = PIPO_TARGET::attention_scratch,
+    .attention_tasks = PIPO_TARGET::attention_tasks,
+    .attention_merge = PIPO_TARGET::attention_merge,
+    .delta_net_scratch = PIPO_TARGET::delta_net_scratch,
+    .delta_net_key_heads = PIPO_TARGET::delta_net_key_heads,
 };
 
 }  // namespace pipo::kernels::cpu
