@@ -2,6 +2,8 @@
 
     cd training && python -m goldens.make_goldens            all of them
     cd training && python -m goldens.make_goldens tiny-08b   one
+
+Equal versions of torch give equal files.
 """
 
 from __future__ import annotations

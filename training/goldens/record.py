@@ -116,11 +116,11 @@ def _pair_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.G
 
 
 def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[tuple]:
-    """Decodes of one prompt at thresholds −1, 0, one that splits its steps, and 1."""
+    """Decodes of one prompt at thresholds −1, 0, one that splits its steps, and 1; PAD would win at times."""
     for _ in range(500):
         prompt = _random_prompt(model, length, generator, pairs=True)
         ungated = decode_pairs(model, prompt, 0.0, STEPS)
-        if not _is_clear(ungated):
+        if not _is_clear(ungated) or not ungated.pad_wins:
             continue
         middle = round(sorted(ungated.confidences)[STEPS // 2], 2)
         runs = [(prompt, t, (), decode_pairs(model, prompt, t, STEPS)) for t in (-1.0, 0.0, middle, 1.0)]

@@ -101,7 +101,9 @@ def pad_token_id(config: Qwen3_5TextConfig) -> int:
         return config.pad_token_id
     if config.vocab_size >= QWEN_REAL_VOCAB_SIZE:
         return QWEN_PAD_TOKEN_ID
-    raise ValueError(f"config has no pad_token_id and its vocabulary ({config.vocab_size}) is not Qwen's; add the field")
+    raise ValueError(
+        f"config has no pad_token_id and its vocabulary ({config.vocab_size}) is not Qwen's; add the field"
+    )
 
 
 def real_vocab_size(config: Qwen3_5TextConfig) -> int:

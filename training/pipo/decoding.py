@@ -26,6 +26,7 @@ class PairDecode:
     confidences  one per step, None where the confidence head was not evaluated
     margins      smallest distances to another outcome: between best and next logit, and between confidence and
                  threshold; a decode with small margins is no ground truth for other arithmetic
+    pad_wins     how often PAD held the best logit of a real token and was passed over
     """
 
     pad: int
@@ -34,6 +35,7 @@ class PairDecode:
     stopped: bool = False
     logit_margin: float = float("inf")
     gate_margin: float = float("inf")
+    pad_wins: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -67,7 +69,7 @@ def decode_pairs(
     out, ids = PairDecode(pad), pad_to_even(prompt, pad)
     for _ in range(max_steps):
         hidden = model.pair_hidden(torch.tensor([ids]))
-        first = _pick(model, hidden[0, -1], pad, out)
+        first = _pick_unpadded(model, hidden[0, -1], out)
         out.slots.append(first)
         if first in stop_ids:
             out.confidences.append(None)
@@ -83,13 +85,11 @@ def decode_pairs(
 
 
 @torch.no_grad()
-def decode_plain(
-    model: PipoModel, prompt: list[int], max_tokens: int, stop_ids: tuple[int, ...] = ()
-) -> PlainDecode:
+def decode_plain(model: PipoModel, prompt: list[int], max_tokens: int, stop_ids: tuple[int, ...] = ()) -> PlainDecode:
     """One token per step; nothing is banned but the rows beyond the real vocabulary."""
     out, ids = PlainDecode(), list(prompt)
     for _ in range(max_tokens):
-        token = _pick(model, model.plain_hidden(torch.tensor([ids]))[0, -1], None, out)
+        token = _pick(_real_logits(model, model.plain_hidden(torch.tensor([ids]))[0, -1]), out)
         out.tokens.append(token)
         ids.append(token)
         if token in stop_ids:
@@ -109,14 +109,22 @@ def _second_token(model: PipoModel, hidden: Tensor, next_ids: list[int], thresho
         if threshold > 0:
             out.gate_margin = min(out.gate_margin, abs(confidence - threshold))
     out.confidences.append(confidence)
-    return _pick(model, draft[0, -1], out.pad, out) if gate_accepts(confidence, threshold) else out.pad
+    return _pick_unpadded(model, draft[0, -1], out) if gate_accepts(confidence, threshold) else out.pad
 
 
-def _pick(model: PipoModel, hidden: Tensor, banned: int | None, out: PairDecode | PlainDecode) -> int:
-    logits = model.logits(hidden).float()
-    logits[real_vocab_size(model.config) :] = float("-inf")
-    if banned is not None:
-        logits[banned] = float("-inf")
+def _pick_unpadded(model: PipoModel, hidden: Tensor, out: PairDecode) -> int:
+    logits = _real_logits(model, hidden)
+    out.pad_wins += int(logits.argmax().item() == out.pad)
+    logits[out.pad] = float("-inf")
+    return _pick(logits, out)
+
+
+def _pick(logits: Tensor, out: PairDecode | PlainDecode) -> int:
     best = logits.topk(2)
     out.logit_margin = min(out.logit_margin, (best.values[0] - best.values[1]).item())
     return best.indices[0].item()
+
+
+def _real_logits(model: PipoModel, hidden: Tensor) -> Tensor:
+    """hidden [H] → logits [real vocabulary], fp32"""
+    return model.logits(hidden).float()[: real_vocab_size(model.config)]

@@ -158,9 +158,7 @@ class PipoModel(nn.Module):
 
     base_model_prefix = "model"  # peft asks a model with a transformers config for it
 
-    def __init__(
-        self, config: Qwen3_5TextConfig, compressor_type: str | None = None, draft_head: bool | None = None
-    ):
+    def __init__(self, config: Qwen3_5TextConfig, compressor_type: str | None = None, draft_head: bool | None = None):
         super().__init__()
         self.config = config
         self.model = Qwen3_5TextModel(config)
