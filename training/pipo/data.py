@@ -120,7 +120,9 @@ def readable_source(text: str) -> bool:
         return False
     letters = sum(c.isalpha() for c in text)
     digits = sum(c.isdigit() for c in text)
-    return letters > 0.4 * len(text) and digits < 0.12 * len(text) and sum(ord(c) > 127 for c in text) < 0.02 * len(text)
+    return (
+        letters > 0.4 * len(text) and digits < 0.12 * len(text) and sum(ord(c) > 127 for c in text) < 0.02 * len(text)
+    )
 
 
 def read_documents(files: Iterator[tuple[Package, Path, Path]]) -> Iterator[Document]:

@@ -1,0 +1,140 @@
+"""Turns source files into training samples: fill-in-the-middle with cuts at any character, and plain text.
+
+Layout of a fill-in-the-middle sample (format `spm`: suffix, prefix, middle; the text being typed comes last):
+
+    <|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{file name}\\n{prefix}<|fim_middle|>{middle}<|im_end|>
+
+and of a plain one:
+
+    <|file_sep|>{file name}\\n{text}<|im_end|>
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from tokenizers import Tokenizer
+
+MAX_MIDDLE_CHARACTERS = 600
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of one sample; `ids[response_start:]` is what the model is asked for at inference."""
+
+    ids: list[int]
+    response_start: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Character positions of a middle: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    pad: int
+    end: int
+    prefix: int
+    middle: int
+    suffix: int
+    file: int
+
+    @staticmethod
+    def of(tokenizer: Tokenizer) -> SpecialIds:
+        names = ("<|endoftext|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|file_sep|>")
+        return SpecialIds(*(tokenizer.token_to_id(name) for name in names))
+
+
+def line_end(text: str, position: int) -> int:
+    """Index of the line break that ends the line of `position`, or the text's length."""
+    found = text.find("\n", position)
+    return len(text) if found < 0 else found
+
+
+def block_end(text: str, position: int, max_lines: int) -> int:
+    """End of the block that starts on the line of `position`: up to a blank line, a dedent or `max_lines` lines."""
+    start = text.rfind("\n", 0, position) + 1
+    indent = len(text[start:].split("\n", 1)[0]) - len(text[start:].split("\n", 1)[0].lstrip())
+    end = line_end(text, position)
+    for _ in range(max_lines - 1):
+        following = text[end + 1 : line_end(text, end + 1)]
+        if end >= len(text) or not following.strip() or len(following) - len(following.lstrip()) < indent:
+            break
+        end = line_end(text, end + 1)
+    return end
+
+
+def cut_start(text: str, random_source: random.Random) -> int:
+    """Where a cursor could stand: any character of a line with text, or the start of its text."""
+    for _ in range(8):
+        position = random_source.randrange(len(text))
+        start = text.rfind("\n", 0, position) + 1
+        line = text[start : line_end(text, position)]
+        if line.strip():
+            indent = len(line) - len(line.lstrip())
+            return start + indent if random_source.random() < 0.3 else max(position, start + indent)
+    return random_source.randrange(len(text))
+
+
+def choose_cut(text: str, random_source: random.Random) -> Cut:
+    """Draws a middle: mostly the rest of a line, sometimes a small block, a piece of a line or any span."""
+    start = cut_start(text, random_source)
+    kind = random_source.random()
+    if kind < 0.55:
+        end = line_end(text, start)
+    elif kind < 0.80:
+        end = block_end(text, start, random_source.randint(2, 8))
+    elif kind < 0.90:
+        end = random_source.randint(start, line_end(text, start))
+    else:
+        end = start + random_source.randint(1, 300)
+    return Cut(start, min(end, len(text), start + MAX_MIDDLE_CHARACTERS))
+
+
+@dataclass
+class Sampler:
+    """Builds samples of at most `max_tokens` tokens from (file name, text) pairs."""
+
+    tokenizer: Tokenizer
+    max_tokens: int
+    max_suffix_tokens: int = 128
+    special: SpecialIds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.special = SpecialIds.of(self.tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def header(self, name: str) -> list[int]:
+        return [self.special.file, *self.encode(name + "\n")]
+
+    def prompt(self, name: str, prefix: str, suffix: str, max_tokens: int, max_suffix_tokens: int) -> list[int]:
+        """The prompt of one completion; keeps the prefix's end and the suffix's start within the budget."""
+        s, header = self.special, self.header(name)
+        suffix_ids = self.encode(suffix[: max_suffix_tokens * 12])[:max_suffix_tokens]
+        room = max(max_tokens - len(suffix_ids) - len(header) - 3, 0)
+        prefix_ids = self.encode(prefix[-room * 12 :])[-room:] if room else []
+        return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids, s.middle]
+
+    def fill_in_the_middle(self, name: str, text: str, random_source: random.Random) -> Sample:
+        cut = choose_cut(text, random_source)
+        middle = self.encode(text[cut.start : cut.end])[: self.max_tokens // 2]
+        has_suffix = random_source.random() < 0.85
+        suffix_budget = random_source.randint(1, self.max_suffix_tokens) if has_suffix else 0
+        prompt = self.prompt(name, text[: cut.start], text[cut.end :], self.max_tokens - len(middle) - 1, suffix_budget)
+        return Sample([*prompt, *middle, self.special.end], len(prompt))
+
+    def plain(self, name: str, text: str, random_source: random.Random) -> Sample:
+        """A stretch of a file from a line's start; ends with the stop token only where the file ends."""
+        start = 0
+        if len(text) > self.max_tokens * 4 and random_source.random() < 0.8:
+            start = text.rfind("\n", 0, random_source.randrange(len(text) - self.max_tokens * 2)) + 1
+        header = self.header(name)
+        ids = [*header, *self.encode(text[start : start + self.max_tokens * 12]), self.special.end]
+        return Sample(ids[: self.max_tokens], len(header))

@@ -1,0 +1,153 @@
+"""What pretraining and fine-tuning share: the optimiser, the schedule in wall-clock time, checkpoints, metrics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipo.batches import Batch
+
+CHECKPOINT_SECONDS = 240
+LOG_STEPS = 10
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder written by pipo.data")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder written by pipo.tokenizer")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint and metrics folder; resumed if it exists")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="training time; a resumed run counts what it has used")
+    budget.add_argument("--until", help="HH:MM at which training ends")
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--rows", type=int, default=16, help="rows per step")
+    parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def budget_seconds(arguments: argparse.Namespace, used: float) -> float:
+    """Whole training time of the run, including what earlier parts of it used."""
+    if arguments.minutes is not None:
+        return arguments.minutes * 60
+    hour, minute = map(int, arguments.until.split(":"))
+    now = datetime.now()
+    end = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if end <= now:
+        end += timedelta(days=1)
+    return used + (end - now).total_seconds()
+
+
+def warm_then_decay(step: int, progress: float, warm_steps: int, decay_from: float) -> float:
+    """Linear warm-up in steps, constant, then linear to zero from `decay_from` of the time budget on."""
+    warm = min(1.0, (step + 1) / warm_steps)
+    return warm * min(1.0, max(0.0, (1.0 - progress) / (1.0 - decay_from))) if decay_from < 1 else warm
+
+
+class Optimizers:
+    """Muon for the matrices inside layers, AdamW for embeddings, norms, biases and everything else."""
+
+    def __init__(self, model: nn.Module, lr: float, new_modules: tuple[str, ...] = ()) -> None:
+        matrices, others = [], []
+        for name, parameter in model.named_parameters():
+            inner = parameter.ndim == 2 and min(parameter.shape) >= 64 and "embed_tokens" not in name
+            (matrices if inner else others).append(parameter)
+        self.lr = lr
+        self.all = [
+            torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        ]
+
+    def step(self, scale: float) -> None:
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * scale
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict]:
+        return [optimizer.state_dict() for optimizer in self.all]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for optimizer, state in zip(self.all, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+class Run:
+    """One resumable training run in a folder: `checkpoint.pt`, `metrics.jsonl`."""
+
+    def __init__(self, folder: Path, model: nn.Module, optimizers: Optimizers) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.model, self.optimizers = folder, model, optimizers
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        if (folder / "checkpoint.pt").exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        saved = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.optimizers.load_state_dict(saved["optimizers"])
+        self.step, self.tokens, self.seconds = saved["step"], saved["tokens"], saved["seconds"]
+        print(f"resumed at step {self.step}, {self.tokens / 1e6:.1f}M tokens, {self.seconds / 60:.1f} min", flush=True)
+
+    def save(self) -> None:
+        """Writes beside the old checkpoint and swaps, so that a kill never leaves half a file."""
+        fresh = self.folder / "checkpoint.tmp"
+        state = {"model": self.model.state_dict(), "optimizers": self.optimizers.state_dict(), "step": self.step,
+                 "tokens": self.tokens, "seconds": self.seconds}  # fmt: skip
+        torch.save(state, fresh)
+        fresh.replace(self.folder / "checkpoint.pt")
+
+    def log(self, row: dict[str, float]) -> None:
+        row = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 2), **row}
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()), flush=True)
+
+    def train(
+        self,
+        batches: Iterator[Batch],
+        losses_of: Callable[[Batch], dict[str, Tensor]],
+        seconds: float,
+        decay_from: float,
+        at_checkpoint: Callable[[], None] = lambda: None,
+        warm_steps: int = 60,
+    ) -> None:
+        """Trains until the time budget is used. `losses_of` returns named scalars; `loss` is differentiated."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        last_save = started = time.monotonic()
+        before = self.seconds
+        sums: dict[str, float] = {}
+        speed_mark = (time.monotonic(), self.tokens)
+        while self.seconds < seconds:
+            batch = next(batches)
+            losses = losses_of(batch)
+            losses["loss"].backward()
+            norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+            scale = warm_then_decay(self.step, self.seconds / seconds, warm_steps, decay_from)
+            self.optimizers.step(scale)
+            self.step += 1
+            self.tokens += int((batch.weights > 0).sum())
+            self.seconds = before + time.monotonic() - started
+            for name, value in {**losses, "gradient_norm": norm}.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            if self.step % LOG_STEPS == 0:
+                now = time.monotonic()
+                rate = (self.tokens - speed_mark[1]) / (now - speed_mark[0])
+                self.log(
+                    {k: v / LOG_STEPS for k, v in sums.items()}
+                    | {"lr": self.optimizers.lr * scale, "tokens_per_second": rate}
+                )
+                sums, speed_mark = {}, (now, self.tokens)
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+                self.save()
+                at_checkpoint()
+                last_save = time.monotonic()
+        self.save()
+        at_checkpoint()
