@@ -1,9 +1,14 @@
+import { createHash } from "node:crypto";
+import path from "node:path";
 import type { ModelCard } from "../model/card.js";
-import type { Tokenizer } from "../model/tokenizer.js";
+import { describeModel, type DescribedModel } from "../model/describe.js";
+import { createTokenizer, loadTokenizer, type Tokenizer } from "../model/tokenizer.js";
 import type {
   DecodeMode,
   DraftContext,
   EngineInfo,
+  EngineSession,
+  GenerateRequest,
   GenerateResult,
   LoadProgress,
   NativeEngine,
@@ -11,6 +16,7 @@ import type {
   Step,
   WeightDtype,
 } from "./addon.js";
+import { loadAddon } from "./load.js";
 
 /** How a model is opened. Everything has a default. */
 export interface OpenOptions {
@@ -24,18 +30,24 @@ export interface OpenOptions {
   readonly threads?: number;
   /** Directory for packed files; absent: pack in memory only. */
   readonly packedDirectory?: string;
+  /** The packed file itself, instead of a name chosen in `packedDirectory`. */
+  readonly packedFile?: string;
   /** Kernel target to force. */
   readonly kernels?: string;
 }
 
-/** A loaded model. Remote engines will offer the same, without `native`. */
-export interface LoadedModel {
+/** A loaded model that takes and gives ids. */
+export interface LoadedEngine {
   readonly directory: string;
   readonly card: ModelCard;
+  /** The engine itself; the caller closes it. */
+  readonly native: NativeEngine;
+}
+
+/** A loaded model that speaks text. Remote engines will offer the same, without `native`. */
+export interface LoadedModel extends LoadedEngine {
   readonly tokenizer: Tokenizer;
   readonly info: EngineInfo;
-  /** The engine under it, for the benchmark and `inspect`. */
-  readonly native: NativeEngine;
   /** A timeline of its own; `maxPositions` defaults to the card's `contextPairs`. */
   createSession(maxPositions?: number): TextSession;
   /** Cancels what runs, waits for it, frees everything. */
@@ -84,3 +96,141 @@ export interface TextSession {
 }
 
 export type ProgressListener = (progress: LoadProgress) => void;
+
+/** Loads a model for completion. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
+export async function loadModel(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedModel> {
+  const described = await describeModel(directory, options.adapter);
+  const [tokenizer, native] = await allOrClosed(
+    described.tokens ? createTokenizer(described.tokens) : loadTokenizer(directory),
+    openEngine(described, options, onProgress),
+  );
+  return new NativeModel(described, tokenizer, native);
+}
+
+/** Loads a model that may have no tokenizer, for ids in and ids out. Errors as `loadModel`. */
+export async function loadEngine(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedEngine> {
+  const described = await describeModel(directory, options.adapter);
+  return { directory, card: described.card, native: await openEngine(described, options, onProgress) };
+}
+
+/** A failed tokenizer must not leave an engine behind that nobody can close. */
+async function allOrClosed(tokenizer: Promise<Tokenizer>, engine: Promise<NativeEngine>): Promise<[Tokenizer, NativeEngine]> {
+  const [first, second] = await Promise.allSettled([tokenizer, engine]);
+  if (first.status === "fulfilled" && second.status === "fulfilled") return [first.value, second.value];
+  if (second.status === "fulfilled") await second.value.close();
+  throw first.status === "rejected" ? first.reason : (second as PromiseRejectedResult).reason;
+}
+
+function openEngine(described: DescribedModel, options: OpenOptions, onProgress?: ProgressListener): Promise<NativeEngine> {
+  const { dtype = "int8", groupSize = 32, threads = 0, kernels } = options;
+  const packedFile = options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
+  return loadAddon().load(
+    described.description,
+    { dtype, groupSize, threads, ...(packedFile && { packedFile }), ...(kernels && { kernels }) },
+    onProgress,
+  );
+}
+
+/** One name per model directory and format, so that a changed model replaces its own stale file. */
+function packedFileIn(
+  packedDirectory: string | undefined,
+  { directory, card }: DescribedModel,
+  { dtype, groupSize }: { dtype: WeightDtype; groupSize: number },
+  adapter = "",
+): string | undefined {
+  if (packedDirectory === undefined) return undefined;
+  const place = [path.resolve(directory), adapter && path.resolve(adapter)].join("\0");
+  const key = createHash("sha256").update(place).digest("hex").slice(0, 12);
+  const name = card.name.replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 60);
+  return path.join(packedDirectory, `${name}-${key}-${dtype}-g${groupSize}.pipo`);
+}
+
+class NativeModel implements LoadedModel {
+  readonly directory: string;
+  readonly card: ModelCard;
+  readonly info: EngineInfo;
+
+  constructor(
+    described: DescribedModel,
+    readonly tokenizer: Tokenizer,
+    readonly native: NativeEngine,
+  ) {
+    this.directory = described.directory;
+    this.card = described.card;
+    this.info = native.info;
+  }
+
+  createSession(maxPositions = this.card.contextPairs): TextSession {
+    return new NativeTextSession(this, this.native.createSession({ maxPositions }));
+  }
+
+  close(): Promise<void> {
+    return this.native.close();
+  }
+}
+
+/** Everything off: the best id every time. */
+export const greedy: SamplingOptions = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  presencePenalty: 0,
+  repetitionPenalty: 1,
+  seed: 0,
+};
+
+class NativeTextSession implements TextSession {
+  constructor(
+    private readonly model: LoadedModel,
+    private readonly session: EngineSession,
+  ) {}
+
+  async generate(request: TextRequest, onStep?: (step: TextStep) => boolean | void): Promise<TextResult> {
+    const textSteps: TextStep[] = [];
+    const detokenizer = this.model.tokenizer.createDetokenizer();
+    const cancel = () => this.session.cancel();
+    const { signal } = request;
+    const running = this.session.generate(toGenerateRequest(request, this.model), (step) => {
+      const text = detokenizer.push(step.first) + (step.second === null ? "" : detokenizer.push(step.second));
+      const textStep = { text, step };
+      textSteps.push(textStep);
+      return onStep?.(textStep);
+    });
+    signal?.addEventListener("abort", cancel, { once: true });
+    if (signal?.aborted) cancel();
+    try {
+      const result = await running;
+      const text = textSteps.map((s) => s.text).join("") + detokenizer.end();
+      return { ...result, text, textSteps };
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  reset(): void {
+    this.session.reset();
+  }
+
+  close(): void {
+    this.session.close();
+  }
+}
+
+/** Fills in the model's defaults. */
+export function toGenerateRequest(request: TextRequest, { card, native }: LoadedEngine): GenerateRequest {
+  const mode = request.mode ?? (native.info.modes.includes("pair") ? "pair" : "plain");
+  const stopIds = request.stopIds ?? card.stopTokenIds;
+  return {
+    mode,
+    promptIds: request.promptIds,
+    maxNewTokens: request.maxNewTokens,
+    threshold: request.threshold ?? card.defaultThreshold,
+    sampling: { ...greedy, ...request.sampling },
+    // A rejected draft leaves PAD, so in pair mode PAD must not end the text, whatever generation_config.json says.
+    stopIds: mode === "pair" ? stopIds.filter((id) => id !== card.padTokenId) : stopIds,
+    ...(request.allowedIds && { allowedIds: request.allowedIds }),
+    ...(request.draftContext && { draftContext: request.draftContext }),
+    ...(request.logprobs !== undefined && { logprobs: request.logprobs }),
+  };
+}
