@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ensure, ensureNodeModules, needs } from "./prerequisites.mjs";
+import { thirdPartyNotices } from "./thirdParty.mjs";
 import { buildJobs, inRoot, isEntryPoint, main, run, say, Trouble } from "./shell.mjs";
 
 const bundles = [
@@ -21,12 +22,14 @@ export async function build() {
 export async function bundleAll() {
   const started = Date.now();
   const { build: bundle } = await import("esbuild");
+  /** @type {string[]} */
+  const inputs = [];
   for (const { entry, outfile, isProgram = false } of bundles) {
     if (!existsSync(inRoot(entry))) {
       say(`left out ${outfile}: ${entry} is not there`);
       continue;
     }
-    await bundle({
+    const { metafile } = await bundle({
       absWorkingDir: inRoot(),
       entryPoints: [entry],
       outfile,
@@ -39,11 +42,15 @@ export async function bundleAll() {
       sourcemap: true,
       sourcesContent: false,
       minifySyntax: true,
+      minifyWhitespace: true,
+      metafile: true,
       logLevel: "warning",
       ...(isProgram ? { banner: { js: "#!/usr/bin/env node" } } : {}),
     });
+    inputs.push(...Object.keys(metafile.inputs));
     if (isProgram) makeRunnable(outfile);
   }
+  writeFileSync(inRoot("dist/THIRD-PARTY-NOTICES.txt"), thirdPartyNotices(inputs));
   say(`bundled the extension, the server and the command line in ${Date.now() - started} ms`);
 }
 

@@ -29,8 +29,12 @@ class Extension implements Disposable {
   private statistics: CompletionStatistics | null = null;
   private numbersTimer: NodeJS.Timeout | undefined;
   private isLoading = false;
+  private loggedTrace: string | undefined;
 
-  constructor(context: ExtensionContext, log: LogOutputChannel) {
+  constructor(
+    context: ExtensionContext,
+    private readonly log: LogOutputChannel,
+  ) {
     this.inlineCompletion = new InlineCompletionPath(log, () => this.onSuggestion());
     this.server = new LanguageServer(serverPlaces(context.extensionUri, context.globalStorageUri), log, this.inlineCompletion.middleware);
     const reconsider = () => this.startOrStopServer();
@@ -81,7 +85,32 @@ class Extension implements Disposable {
 
   private async fetchNumbers(): Promise<void> {
     [this.trace, this.statistics] = await Promise.all([this.server.lastTrace(), this.server.statistics()]);
+    this.logNumbers();
     this.showStatus();
+  }
+
+  /** One line per suggestion that the model wrote: what a report of slowness needs. */
+  private logNumbers(): void {
+    const { condition } = this.server;
+    const generation = this.trace?.generation;
+    if (generation === undefined || this.trace?.id === this.loggedTrace || condition.kind !== "running") return;
+    this.loggedTrace = this.trace?.id;
+    const numbers = {
+      model: condition.status?.model,
+      backend: condition.status?.backend,
+      keystrokeToGhostMs: rounded(this.inlineCompletion.latency.last ?? 0),
+      requestMs: rounded(this.trace?.totalMs ?? 0),
+      ttftMs: rounded(generation.ttftMs),
+      tpotMs: rounded(generation.tpotMs),
+      mode: generation.mode,
+      tokens: generation.tokens,
+      steps: generation.steps,
+      tokensPerStep: rounded(generation.tokensPerStep, 2),
+      accepted: generation.accepted,
+      gated: generation.gated,
+      confidence: generation.confidence === null ? null : rounded(generation.confidence, 2),
+    };
+    this.log.info(`suggestion ${JSON.stringify(numbers)}`);
   }
 
   private showStatus(): void {
@@ -95,4 +124,8 @@ class Extension implements Disposable {
       statistics: this.statistics,
     });
   }
+}
+
+function rounded(value: number, digits = 1): number {
+  return Number(value.toFixed(digits));
 }

@@ -1,0 +1,27 @@
+// npm run package: one VSIX for this platform, with the engine and the bundled model inside.
+import { existsSync, statSync } from "node:fs";
+import { build } from "./build.mjs";
+import { inRoot, isEntryPoint, main, run, say, Trouble } from "./shell.mjs";
+
+/** A download of this size is still quick, and a marketplace takes it. */
+const sizeLimitBytes = 60e6;
+
+/** What a VSIX without which would install and then not work. */
+const required = ["dist/extension.js", "dist/server.js", "dist/cli.js", "dist/pipo_engine.node", "dist/THIRD-PARTY-NOTICES.txt", "models"];
+
+/** @returns {Promise<string>} path of the VSIX */
+export async function packageExtension() {
+  await build();
+  const missing = required.filter((place) => !existsSync(inRoot(place)));
+  if (0 < missing.length) throw new Trouble(`cannot package without ${missing.join(", ")}`);
+  const target = `${process.platform}-${process.arch}`;
+  const file = inRoot(`pipo-${target}.vsix`);
+  const vsce = inRoot("node_modules/@vscode/vsce/vsce");
+  await run(process.execPath, [vsce, "package", "--target", target, "--no-dependencies", "--allow-missing-repository", "--out", file], { quiet: true });
+  const { size } = statSync(file);
+  if (sizeLimitBytes < size) throw new Trouble(`${file} has ${(size / 1e6).toFixed(1)} MB; the limit is ${sizeLimitBytes / 1e6} MB`);
+  say(`packaged ${file} (${(size / 1e6).toFixed(1)} MB)`);
+  return file;
+}
+
+if (isEntryPoint(import.meta.url)) main(async () => void (await packageExtension()));

@@ -1,0 +1,36 @@
+// The licences of everything that is bundled, for dist/THIRD-PARTY-NOTICES.txt.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { inRoot, Trouble } from "./shell.mjs";
+
+/** Headers that are compiled into the engine. */
+const compiledIn = ["node_modules/node-addon-api", "node_modules/node-api-headers"];
+
+/**
+ * @param {readonly string[]} inputs  files that went into the bundles, relative to the repository
+ * @returns {string}
+ */
+export function thirdPartyNotices(inputs) {
+  const folders = new Set([...inputs.map(packageFolder).filter((folder) => folder !== undefined), ...compiledIn]);
+  const parts = [...folders].sort().map(noticeOf);
+  return `This extension contains the following packages.\n\n${parts.join("\n")}`;
+}
+
+/** `node_modules/a/lib/x.js` → `node_modules/a`; scoped and nested packages alike.
+ * @param {string} file
+ */
+function packageFolder(file) {
+  const found = file.match(/^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//);
+  return found?.[1];
+}
+
+/** @param {string} folder */
+function noticeOf(folder) {
+  const manifest = JSON.parse(readFileSync(inRoot(folder, "package.json"), "utf8"));
+  const licence = readdirSync(inRoot(folder)).find((name) => /^(licen[cs]e|copying)/i.test(name));
+  if (licence === undefined && manifest.license === undefined) throw new Trouble(`${folder} states no licence`);
+  const text = licence === undefined ? `Licence: ${manifest.license}\n` : readFileSync(path.join(inRoot(folder), licence), "utf8");
+  const notice = existsSync(inRoot(folder, "NOTICE")) ? `\n${readFileSync(inRoot(folder, "NOTICE"), "utf8")}` : "";
+  const line = "=".repeat(80);
+  return `${line}\n${manifest.name} ${manifest.version} (${manifest.license ?? "see below"})\n${line}\n\n${text.trim()}\n${notice}`;
+}
