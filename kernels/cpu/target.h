@@ -13,17 +13,21 @@
 ///  - has no dynamic initialisers and allocates nothing.
 namespace pipo::kernels::cpu {
 
+/// 32 inputs of one row, rounded to int8. All that a kernel needs of them lies together.
+struct QuantizedBlock {
+  std::int8_t q[32];         ///< in [-127, 127]
+  float scale;               ///< x ~ scale * q
+  std::int32_t int8_offset;  ///< -128 * sum(q), for int8 weights that are read with 128 added
+  std::int32_t int4_offset;  ///< -8 * sum(q), for int4 weights, which are stored with 8 added
+};
+
 /// The rows of one matmul's input in the forms that kernels read, each padded with zeros to `k_padded`.
 /// Only the forms that some term needs are filled.
 struct MatmulInput {
   std::int32_t k_padded = 0;
-  const float* f32 = nullptr;  ///< [m, >= k_padded] with row stride `f32_stride`
-  std::int64_t f32_stride = 0;
-  std::uint16_t* bf16 = nullptr;        ///< [m, k_padded], pairs as vdpbf16ps reads them
-  std::int8_t* q8 = nullptr;            ///< [m, k_padded]
-  float* q8_scale = nullptr;            ///< [m, k_padded / 32]
-  std::int32_t* int8_offset = nullptr;  ///< [m, k_padded / 32], -128 * sum of the block: for weights stored plus 128
-  std::int32_t* int4_offset = nullptr;  ///< [m, k_padded / 32], -8 * sum of the block: int4 weights are stored plus 8
+  float* f32 = nullptr;               ///< [m, k_padded]
+  std::uint16_t* bf16 = nullptr;      ///< [m, k_padded]
+  QuantizedBlock* blocks = nullptr;   ///< [m, k_padded / 32]
 };
 
 struct AttentionPrepareArgs {
@@ -79,12 +83,9 @@ struct Target {
 
   /// bf16 weights read `MatmulInput::bf16` instead of `f32`.
   bool bf16_input;
-  /// Rounds rows of x to int8 blocks, see Ops::matmul.
-  void (*quantize_rows)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
-                        std::int32_t begin, std::int32_t end);
-  /// Rounds rows of x to bf16. Null where `bf16_input` is false.
-  void (*round_rows_bf16)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
-                          std::int32_t begin, std::int32_t end);
+  /// Writes rows [begin, end) of x [m, k] in the forms whose pointers `out` has.
+  void (*prepare_rows)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
+                       std::int32_t begin, std::int32_t end);
   /// Panels [panel_begin, panel_end) of one term for rows [row_begin, row_end) of the input.
   void (*matmul_panels)(const MatmulTerm& term, const MatmulInput& input, std::int32_t panel_begin,
                         std::int32_t panel_end, std::int32_t row_begin, std::int32_t row_end);

@@ -28,6 +28,9 @@ static inline F32 f32_div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
 static inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
 static inline F32 f32_min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 static inline F32 f32_max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+static inline F32 f32_zero_where_less(F32 value, F32 a, F32 b) {
+  return _mm256_and_ps(value, _mm256_cmp_ps(a, b, _CMP_NLT_UQ));
+}
 static inline F32 f32_abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 static inline float f32_sum(F32 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -28,6 +28,10 @@ static inline F32 f32_div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
 static inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
 static inline F32 f32_min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 static inline F32 f32_max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+/// `value`, but zero in the lanes where a < b. Lanes with a NaN keep their value.
+static inline F32 f32_zero_where_less(F32 value, F32 a, F32 b) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), value);
+}
 static inline F32 f32_abs(F32 a) { return _mm512_abs_ps(a); }
 static inline float f32_sum(F32 a) { return _mm512_reduce_add_ps(a); }
 static inline float f32_largest(F32 a) { return _mm512_reduce_max_ps(a); }

@@ -35,6 +35,9 @@ static inline F32 f32_div(F32 a, F32 b) { return vdivq_f32(a, b); }
 static inline F32 f32_fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
 static inline F32 f32_min(F32 a, F32 b) { return vminq_f32(a, b); }
 static inline F32 f32_max(F32 a, F32 b) { return vmaxq_f32(a, b); }
+static inline F32 f32_zero_where_less(F32 value, F32 a, F32 b) {
+  return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(value), vcltq_f32(a, b)));
+}
 static inline F32 f32_abs(F32 a) { return vabsq_f32(a); }
 static inline float f32_sum(F32 a) { return vaddvq_f32(a); }
 static inline float f32_largest(F32 a) { return vmaxvq_f32(a); }

@@ -4,6 +4,7 @@
 #include "kernels/cpu/ops/attention.h"
 #include "kernels/cpu/ops/delta_net.h"
 #include "kernels/cpu/ops/matmul.h"
+#include "kernels/cpu/ops/matmul_input.h"
 #include "kernels/cpu/ops/norm.h"
 #include "kernels/cpu/target.h"
 
@@ -12,8 +13,7 @@ namespace pipo::kernels::cpu {
 extern constinit const Target PIPO_TARGET_SYMBOL = {
     .name = PIPO_TARGET_NAME,
     .bf16_input = PIPO_TARGET::kBf16Input,
-    .quantize_rows = PIPO_TARGET::quantize_rows,
-    .round_rows_bf16 = PIPO_TARGET::kBf16Input ? PIPO_TARGET::round_rows_bf16 : nullptr,
+    .prepare_rows = PIPO_TARGET::prepare_rows,
     .matmul_panels = PIPO_TARGET::matmul_panels,
     .rms_norm_rows = PIPO_TARGET::rms_norm_rows,
     .silu_range = PIPO_TARGET::silu_range,

@@ -1,0 +1,256 @@
+#pragma once
+
+#include "kernels/cpu/target.h"
+#include "kernels/packed_layout.h"
+
+/// y = W x over packed panels: the weights are read once per pass as one sequential stream, the accumulators of a tile
+/// of outputs x rows of input stay in registers, and nothing is summed across lanes.
+namespace pipo::kernels::cpu::PIPO_TARGET {
+
+inline constexpr int kPanelVectors = kPanelRows / kLanes;
+/// A panel is one sequential stream; asking for it this far ahead is worth up to 10 % on one thread.
+inline constexpr int kPrefetchBytes = 4096;
+
+/// One tile: the same rows of input for `kPanels` neighbouring panels.
+struct TileArgs {
+  const std::uint8_t* panel;
+  std::int64_t panel_bytes;
+  int group;
+  int first_vector;  ///< of each panel, where a tile takes less than all of them
+  const MatmulInput* input;
+  std::int32_t row;
+  const MatmulTerm* term;
+  std::int32_t first_output;
+};
+
+static inline void finish_vector(const TileArgs& args, int panel, int vector, int token, F32 sum) {
+  const MatmulTerm& term = *args.term;
+  const std::int32_t output = args.first_output + panel * kPanelRows + vector * kLanes;
+  const std::int32_t left = term.w->n - output;
+  if (left <= 0) return;
+  const int count = left < kLanes ? left : kLanes;
+  float* y = term.y + (args.row + token) * term.y_stride + output;
+  if (term.bias != nullptr) sum = f32_add(sum, f32_load_first(term.bias + output, count));
+  if (term.accumulate) sum = f32_add(sum, f32_load_first(y, count));
+  f32_store_first(y, sum, count);
+}
+
+template <int kPanels, int kVectors, int kTokens>
+static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
+#pragma GCC unroll 8
+  for (int v = 0; v < kPanels * kVectors; ++v) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) finish_vector(args, v / kVectors, args.first_vector + v % kVectors, t, sums[v][t]);
+  }
+}
+
+/// One block of 32 inputs: whole numbers within the block, fp32 from block to block.
+template <class Dot, int kPanels, int kVectors, int kTokens>
+static inline void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                             std::int64_t x_stride, const F32 (&scales)[kPanels * kVectors],
+                             F32 (&sums)[kPanels * kVectors][kTokens]) {
+  constexpr int kRows = kPanels * kVectors;
+  typename Dot::Sum inner[kRows][kTokens];
+#pragma GCC unroll 8
+  for (int v = 0; v < kRows; ++v) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) inner[v][t] = Dot::start(x[t * x_stride]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    typename Dot::Weights first[kRows], second[kRows];
+#pragma GCC unroll 8
+    for (int v = 0; v < kRows; ++v) {
+      Dot::load(block + (v / kVectors) * args.panel_bytes, j, args.first_vector + v % kVectors, &first[v], &second[v]);
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const std::int8_t* q = x[t * x_stride].q + 4 * j;
+#pragma GCC unroll 8
+      for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], first[v], q);
+#pragma GCC unroll 8
+      for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], second[v], q + 16);
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    const F32 x_scale = f32_set1(x[t * x_stride].scale);
+#pragma GCC unroll 8
+    for (int v = 0; v < kRows; ++v) {
+      const F32 whole = f32_from_i32(Dot::finish(inner[v][t], x[t * x_stride]));
+      sums[v][t] = f32_fma(whole, f32_mul(scales[v], x_scale), sums[v][t]);
+    }
+  }
+}
+
+/// int8 and int4 weights.
+template <class Dot, WeightType kType>
+struct QuantizedTile {
+  template <int kPanels, int kVectors, int kTokens>
+  static void run(const TileArgs& args) {
+    constexpr int kRows = kPanels * kVectors;
+    constexpr std::int64_t kBlockBytes = layout::kBlock * kPanelRows / (kType == WeightType::kInt8 ? 1 : 2);
+    const int n_blocks = args.input->k_padded / layout::kBlock;
+    const int group_blocks = args.group / layout::kBlock;
+    const std::int64_t x_stride = n_blocks;
+    const QuantizedBlock* x = args.input->blocks + args.row * x_stride;
+    const QuantizedBlock* const x_end = x + n_blocks;
+    const std::uint8_t* block = args.panel;
+    const std::uint8_t* scale_line = block;
+    F32 sums[kRows][kTokens];
+#pragma GCC unroll 8
+    for (int v = 0; v < kRows; ++v) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sums[v][t] = f32_zero();
+    }
+    for (int half = 0; x < x_end; half ^= 1) {
+      if (half == 0) {
+        scale_line = block;
+        block += layout::kLineBytes;
+      }
+      F32 scales[kRows];
+#pragma GCC unroll 8
+      for (int v = 0; v < kRows; ++v) {
+        const std::uint8_t* line = scale_line + (v / kVectors) * args.panel_bytes + half * (layout::kLineBytes / 2);
+        scales[v] = f32_load_bf16(reinterpret_cast<const std::uint16_t*>(line) + (args.first_vector + v % kVectors) * kLanes);
+      }
+      for (int i = 0; i < group_blocks; ++i) {
+        if constexpr (kPanels == 1) {
+#pragma GCC unroll 8
+          for (int line = 0; line < kBlockBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
+        }
+        add_block<Dot, kPanels, kVectors, kTokens>(args, block, x, x_stride, scales, sums);
+        block += kBlockBytes;
+        ++x;
+      }
+    }
+    finish_tile<kPanels, kVectors, kTokens>(args, sums);
+  }
+};
+
+/// fp32 and bf16 weights. Small tiles have several sums per output, to hide the latency of the multiply-adds.
+template <class Dot>
+struct FloatTile {
+  template <int kPanels, int kVectors, int kTokens>
+  static void run(const TileArgs& args) {
+    constexpr int kRows = kPanels * kVectors;
+    constexpr int kLines = kRows * kTokens <= 2 ? 4 : (kRows * kTokens <= 4 ? 2 : 1);
+    const std::int64_t x_stride = args.input->k_padded;
+    const typename Dot::Input* x = Dot::input(*args.input) + args.row * x_stride;
+    const typename Dot::Input* const x_end = x + x_stride;
+    const std::uint8_t* line = args.panel;
+    F32 sums[kLines][kRows][kTokens];
+#pragma GCC unroll 64
+    for (int i = 0; i < kLines * kRows * kTokens; ++i) {
+      sums[i / (kRows * kTokens)][i / kTokens % kRows][i % kTokens] = f32_zero();
+    }
+    for (; x < x_end; x += kLines * Dot::kInputs, line += kLines * layout::kLineBytes) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kLines; ++u) {
+        typename Dot::Weights w[kRows];
+#pragma GCC unroll 8
+        for (int v = 0; v < kRows; ++v) {
+          w[v] = Dot::load(line + u * layout::kLineBytes + (v / kVectors) * args.panel_bytes,
+                           args.first_vector + v % kVectors);
+        }
+        if constexpr (kPanels == 1) prefetch(line + u * layout::kLineBytes + kPrefetchBytes);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 8
+          for (int v = 0; v < kRows; ++v) {
+            sums[u][v][t] = Dot::add(sums[u][v][t], w[v], x + t * x_stride + u * Dot::kInputs);
+          }
+        }
+      }
+    }
+    F32 total[kRows][kTokens];
+#pragma GCC unroll 64
+    for (int i = 0; i < kRows * kTokens; ++i) {
+      const int v = i / kTokens, t = i % kTokens;
+      total[v][t] = sums[0][v][t];
+#pragma GCC unroll 4
+      for (int u = 1; u < kLines; ++u) total[v][t] = f32_add(total[v][t], sums[u][v][t]);
+    }
+    finish_tile<kPanels, kVectors, kTokens>(args, total);
+  }
+};
+
+/// The tile for `tokens` rows, at most kMost.
+template <class Tile, int kPanels, int kVectors, int kMost>
+static void run_tile(int tokens, const TileArgs& args) {
+  if (tokens == kMost) {
+    Tile::template run<kPanels, kVectors, kMost>(args);
+  } else if constexpr (kMost > 1) {
+    run_tile<Tile, kPanels, kVectors, kMost - 1>(tokens, args);
+  }
+}
+
+/// Few rows: each panel passes by once.
+template <class Tile>
+static void run_narrow(TileArgs args, std::int32_t panels, int tokens) {
+  for (std::int32_t p = 0; p < panels; ++p) {
+    run_tile<Tile, 1, kPanelVectors, kNarrowTokens>(tokens, args);
+    args.panel += args.panel_bytes;
+    args.first_output += kPanelRows;
+  }
+}
+
+/// Many rows: the panels, few enough for the second-level cache, stay there while the rows pass by tile by tile.
+template <class Tile>
+static void run_wide(const TileArgs& first, std::int32_t panels, int tokens) {
+  for (int t = 0; t < tokens; t += kWideTokens) {
+    const int count = tokens - t < kWideTokens ? tokens - t : kWideTokens;
+    TileArgs args = first;
+    args.row += t;
+    for (std::int32_t p = 0; p < panels;) {
+      const int width = panels - p >= kWidePanels ? kWidePanels : 1;
+      for (args.first_vector = 0; args.first_vector < kPanelVectors; args.first_vector += kWideVectors) {
+        if (width == kWidePanels) {
+          run_tile<Tile, kWidePanels, kWideVectors, kWideTokens>(count, args);
+        } else {
+          run_tile<Tile, 1, kWideVectors, kWideTokens>(count, args);
+        }
+      }
+      p += width;
+      args.panel += width * args.panel_bytes;
+      args.first_output += width * kPanelRows;
+    }
+  }
+}
+
+template <class Tile>
+static void run_panels(const TileArgs& args, std::int32_t panels, int tokens) {
+  if (tokens <= kNarrowTokens) {
+    run_narrow<Tile>(args, panels, tokens);
+  } else {
+    run_wide<Tile>(args, panels, tokens);
+  }
+}
+
+static void matmul_panels(const MatmulTerm& term, const MatmulInput& input, std::int32_t panel_begin,
+                          std::int32_t panel_end, std::int32_t row_begin, std::int32_t row_end) {
+  const PackedMatrix& w = *term.w;
+  TileArgs args;
+  args.panel_bytes = layout::panel_bytes(w.type, w.group, input.k_padded);
+  args.panel = static_cast<const std::uint8_t*>(w.data) + panel_begin * args.panel_bytes;
+  args.group = w.group;
+  args.first_vector = 0;
+  args.input = &input;
+  args.row = row_begin;
+  args.term = &term;
+  args.first_output = panel_begin * kPanelRows;
+  const std::int32_t panels = panel_end - panel_begin;
+  const int tokens = row_end - row_begin;
+  switch (w.type) {
+    case WeightType::kF32:
+      return run_panels<FloatTile<F32Dot>>(args, panels, tokens);
+    case WeightType::kBf16:
+      return run_panels<FloatTile<Bf16Dot>>(args, panels, tokens);
+    case WeightType::kInt8:
+      return run_panels<QuantizedTile<Int8Dot, WeightType::kInt8>>(args, panels, tokens);
+    case WeightType::kInt4:
+      return run_panels<QuantizedTile<Int4Dot, WeightType::kInt4>>(args, panels, tokens);
+  }
+}
+
+}  // namespace pipo::kernels::cpu::PIPO_TARGET

@@ -1,0 +1,73 @@
+#pragma once
+
+#include "kernels/cpu/target.h"
+#include "kernels/packed_layout.h"
+
+/// Writes the input of a matmul in the forms that its kernels read.
+namespace pipo::kernels::cpu::PIPO_TARGET {
+
+/// x [count], count <= 32; the rest of the block is zero.
+static inline void quantize_block(const float* x, int count, QuantizedBlock* out) {
+  constexpr int kVectors = layout::kBlock / kLanes;
+  F32 values[kVectors];
+  F32 largest = f32_zero();
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    const int left = count - v * kLanes;
+    if (left >= kLanes) {
+      values[v] = f32_load(x + v * kLanes);
+    } else {
+      values[v] = left > 0 ? f32_load_first(x + v * kLanes, left) : f32_zero();
+    }
+    largest = f32_max(largest, f32_abs(values[v]));
+  }
+  const float range = f32_largest(largest);
+  // Below this the reciprocal would overflow.
+  const bool vanishes = range < 1e-35f;
+  const F32 inverse = f32_set1(vanishes ? 0.0f : 127.0f / range);
+  I32 sum = i32_set1(0);
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    const I32 q = i32_round(f32_mul(values[v], inverse));
+    sum = i32_add(sum, q);
+    i32_store_i8(out->q + v * kLanes, q);
+  }
+  const std::int32_t total = i32_sum(sum);
+  out->scale = vanishes ? 0.0f : range / 127.0f;
+  out->int8_offset = -128 * total;
+  out->int4_offset = -8 * total;
+}
+
+static inline void quantize_row(const float* x, std::int32_t k, std::int32_t k_padded, QuantizedBlock* out) {
+  for (std::int32_t i = 0; i < k_padded; i += layout::kBlock, ++out) {
+    const std::int32_t left = k - i;
+    if (left >= layout::kBlock) {
+      quantize_block(x + i, layout::kBlock, out);
+    } else {
+      quantize_block(x + i, left > 0 ? left : 0, out);
+    }
+  }
+}
+
+static inline F32 load_or_zero(const float* x, std::int32_t left) {
+  if (left >= kLanes) return f32_load(x);
+  return left > 0 ? f32_load_first(x, left) : f32_zero();
+}
+
+static void prepare_rows(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
+                         std::int32_t begin, std::int32_t end) {
+  const std::int32_t k_padded = out.k_padded;
+  for (std::int32_t row = begin; row < end; ++row) {
+    const float* from = x + row * x_stride;
+    const std::int64_t at = static_cast<std::int64_t>(row) * k_padded;
+    if (out.blocks != nullptr) quantize_row(from, k, k_padded, out.blocks + at / layout::kBlock);
+    if (out.f32 != nullptr) {
+      for (std::int32_t i = 0; i < k_padded; i += kLanes) f32_store(out.f32 + at + i, load_or_zero(from + i, k - i));
+    }
+    if (out.bf16 != nullptr) {
+      for (std::int32_t i = 0; i < k_padded; i += kLanes) f32_store_bf16(out.bf16 + at + i, load_or_zero(from + i, k - i));
+    }
+  }
+}
+
+}  // namespace pipo::kernels::cpu::PIPO_TARGET
