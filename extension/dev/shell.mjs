@@ -25,11 +25,12 @@ export function say(text) {
  * Runs a program with its output on the terminal.
  * @param {string} program
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, onOutput?: (text: string) => void, timeoutMs?: number }} [options]
- *   `quiet` keeps the output back and shows it only on failure; `onOutput` sees all of it.
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, onOutput?: (text: string) => void, returnOnFailure?: boolean, timeoutMs?: number }} [options]
+ *   `quiet` keeps the output back and shows it only on failure; `onOutput` sees all of it;
+ *   `returnOnFailure` leaves judging the output to the caller.
  * @returns {Promise<string>} everything that was printed, when it was kept back or watched
  */
-export function run(program, args, { cwd = root, env = process.env, quiet = false, onOutput, timeoutMs } = {}) {
+export function run(program, args, { cwd = root, env = process.env, quiet = false, onOutput, returnOnFailure = false, timeoutMs } = {}) {
   const piped = quiet || onOutput !== undefined;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -48,7 +49,7 @@ export function run(program, args, { cwd = root, env = process.env, quiet = fals
     child.stderr?.on("data", take);
     child.once("error", (error) => reject(new Trouble(`cannot run ${program}: ${error.message}`)));
     child.once("close", (code, signal) => {
-      if (code === 0) return resolve(output);
+      if (code === 0 || (returnOnFailure && code !== null)) return resolve(output);
       if (quiet) process.stderr.write(output.slice(-8000));
       reject(new Trouble(`${path.basename(program)} ${args[0] ?? ""} ended with ${signal ?? `exit code ${code}`}`));
     });

@@ -1,0 +1,173 @@
+// The stages of npm test and npm run verify. Each runs one kind of test and returns what it counted.
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import path from "node:path";
+import { build } from "./build.mjs";
+import { packageExtension } from "./package.mjs";
+import { arePresent, ensure, needs } from "./prerequisites.mjs";
+import { ask, buildJobs, inRoot, run, say, Trouble } from "./shell.mjs";
+
+/**
+ * @typedef {object} Count
+ * @property {number} passed
+ * @property {number} failed
+ * @property {number} skipped
+ * @property {string} [note]  why something was skipped, or how to get it
+ */
+
+/** @typedef {() => Promise<Count>} Stage */
+
+const one = { passed: 1, failed: 0, skipped: 0 };
+
+/** @type {Stage} */
+export async function types() {
+  await run(process.execPath, [inRoot("node_modules/typescript/bin/tsc"), "-b"]);
+  return one;
+}
+
+/** @type {Stage} */
+export async function bundlesAndEngine() {
+  await build();
+  return one;
+}
+
+/** Unit, addon, server and architecture tests: all that runs in Node alone.
+ * @type {Stage}
+ */
+export const nodeTests = () => vitest("test/vitest.config.mts");
+
+/** The packaged extension in a real VS Code, driven by a real Chromium.
+ * @type {Stage}
+ */
+export async function endToEnd() {
+  process.env.PIPO_TEST_VSIX = await packageExtension();
+  return vitest("test/e2e/vitest.config.mts");
+}
+
+/** @param {string} config @returns {Promise<Count>} */
+async function vitest(config) {
+  const report = inRoot("build/test-reports", `${config.replaceAll("/", "-")}.json`);
+  mkdirSync(path.dirname(report), { recursive: true });
+  rmSync(report, { force: true });
+  const program = inRoot("node_modules/vitest/vitest.mjs");
+  const flags = ["run", "--config", inRoot(config), "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  const ended = await run(process.execPath, [program, ...flags]).catch((/** @type {unknown} */ error) => error);
+  if (!existsSync(report)) throw new Trouble("vitest ended without a report");
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, numTotalTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
+  const brokenFiles = testResults.filter((/** @type {any} */ file) => file.status === "failed" && file.assertionResults.length === 0).length;
+  const failed = numFailedTests + brokenFiles;
+  if (ended instanceof Error && failed === 0) throw new Trouble(`vitest failed outside of the tests: ${ended.message}`);
+  if (numTotalTests === 0 && brokenFiles === 0) throw new Trouble(`no tests were found with ${config}`);
+  return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
+}
+
+/** @type {Stage} */
+export const nativeTests = () => ctest({ folder: "build/native-tests", buildType: "Release" });
+
+/** Reads and writes out of bounds, use after free, leaks, undefined behaviour.
+ * @type {Stage}
+ */
+export const addressSanitizer = () =>
+  ctest({ folder: "build/native-asan", buildType: "RelWithDebInfo", options: ["-DPIPO_SANITIZE=address,undefined"] });
+
+/** Data races.
+ * @type {Stage}
+ */
+export const threadSanitizer = () =>
+  ctest({
+    folder: "build/native-tsan",
+    buildType: "RelWithDebInfo",
+    options: ["-DPIPO_SANITIZE=thread"],
+    // Its shadow memory needs the usual address layout, which newer kernels randomise too far.
+    wrapper: ask("setarch", ["-R", "true"]) === undefined ? [] : ["setarch", "-R"],
+  });
+
+/** The NEON kernels, compiled for 64-bit ARM and run under emulation.
+ * @type {Stage}
+ */
+export async function armTests() {
+  if (process.env.CI === "true") await ensure(needs.arm).catch(() => undefined);
+  if (!arePresent(needs.arm)) {
+    return { passed: 0, failed: 0, skipped: 1, note: "NEON not tested: needs g++-aarch64-linux-gnu and qemu-user" };
+  }
+  return ctest({
+    folder: "build/native-arm",
+    buildType: "Release",
+    options: [
+      "-DCMAKE_SYSTEM_NAME=Linux",
+      "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+      "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
+      "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+      "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu",
+    ],
+  });
+}
+
+/**
+ * @param {{ folder: string, buildType: string, options?: readonly string[], wrapper?: readonly string[] }} how
+ * @returns {Promise<Count>}
+ */
+async function ctest({ folder, buildType, options = [], wrapper = [] }) {
+  await ensure(needs.nativeBuild);
+  const place = inRoot(folder);
+  const generator = ask("ninja", ["--version"]) === undefined ? [] : ["-G", "Ninja"];
+  const configure = ["-S", inRoot(), "-B", place, `-DCMAKE_BUILD_TYPE=${buildType}`, "-DPIPO_BUILD_TESTS=ON", "-DPIPO_BUILD_ADDON=OFF"];
+  await run("cmake", [...configure, ...(existsSync(path.join(place, "CMakeCache.txt")) ? [] : generator), ...options], { quiet: true });
+  await run("cmake", ["--build", place, "--parallel", String(buildJobs)], { quiet: true });
+  const command = [...wrapper, "ctest", "--test-dir", place, "--verbose"];
+  const output = await run(/** @type {string} */ (command[0]), command.slice(1), { quiet: true, returnOnFailure: true });
+  const count = countNative(output);
+  if (0 < count.failed) process.stdout.write(failingLines(output));
+  return count;
+}
+
+/**
+ * Test programs print one line per case and end with "N passed, N failed"; ctest adds one line per program.
+ * A program that broke off before its last line counts as one failure.
+ * @param {string} output
+ * @returns {Count}
+ */
+export function countNative(output) {
+  const sums = [...output.matchAll(/^\d+: (\d+) passed, (\d+) failed$/gm)];
+  const passed = sums.reduce((sum, found) => sum + Number(found[1]), 0);
+  const failedCases = sums.reduce((sum, found) => sum + Number(found[2]), 0);
+  const failedPrograms = [...output.matchAll(/^\s*\d+\/\d+ Test\s+#\d+: .*(?:\*\*\*|Not Run)/gm)].length;
+  const programsWithFailedCases = sums.filter((found) => Number(found[2]) !== 0).length;
+  const brokenOff = Math.max(0, failedPrograms - programsWithFailedCases);
+  if (sums.length === 0 && failedPrograms === 0) throw new Trouble("ctest ran no test program");
+  return { passed, failed: failedCases + brokenOff, skipped: 0 };
+}
+
+/** All but the cases that went well. @param {string} output */
+function failingLines(output) {
+  return output
+    .split("\n")
+    .filter((line) => !/^\d+: ok /.test(line))
+    .slice(-400)
+    .join("\n");
+}
+
+/** Python tests of the training code; the environment is large, so it is made only where that was asked for.
+ * @param {boolean} mayInstall
+ * @returns {Promise<Count>}
+ */
+export async function trainingTests(mayInstall) {
+  const environment = inRoot("training/.venv");
+  const python = path.join(environment, "bin/python");
+  if (!existsSync(path.join(environment, ".installed"))) {
+    if (!mayInstall) {
+      const note = "training not tested: npm test -- --all makes its environment (PyTorch, several hundred MB) and tests it";
+      return { passed: 0, failed: 0, skipped: 1, note };
+    }
+    await ensure(needs.training);
+    say("installing the training environment");
+    await run("python3", ["-m", "venv", environment], { quiet: true });
+    await run(python, ["-m", "pip", "install", "--quiet", "-e", `${inRoot("training")}[dev,adapters]`], { quiet: true });
+    await run("touch", [path.join(environment, ".installed")]);
+  }
+  const output = await run(python, ["-m", "pytest", "-q"], { cwd: inRoot("training"), onOutput: () => {}, returnOnFailure: true });
+  const summary = output.trim().split("\n").at(-1) ?? "";
+  const number = (/** @type {string} */ what) => Number(summary.match(new RegExp(`(\\d+) ${what}`))?.[1] ?? 0);
+  const count = { passed: number("passed"), failed: number("failed") + number("error"), skipped: number("skipped") };
+  if (count.passed + count.failed === 0) throw new Trouble(`pytest ended with: ${summary}`);
+  return count;
+}
