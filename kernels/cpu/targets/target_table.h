@@ -2,6 +2,7 @@
 // PIPO_TARGET_SYMBOL (table) and PIPO_TARGET_NAME (string) defined.
 #include "kernels/cpu/ops/activation.h"
 #include "kernels/cpu/ops/attention.h"
+#include "kernels/cpu/ops/attention_prepare.h"
 #include "kernels/cpu/ops/delta_net.h"
 #include "kernels/cpu/ops/matmul.h"
 #include "kernels/cpu/ops/matmul_input.h"

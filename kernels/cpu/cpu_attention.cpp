@@ -1,0 +1,92 @@
+#include <algorithm>
+
+#include "kernels/check_shapes.h"
+#include "kernels/cpu/cpu_backend.h"
+
+namespace pipo::kernels::cpu {
+namespace {
+
+/// Queries (rows times query heads of one kv head) per task: enough to pay for bringing keys and values into fp32.
+constexpr int kQueriesPerTask = 32;
+/// Positions that are worth a task of their own.
+constexpr std::int64_t kShortestSplit = 128;
+constexpr int kTasksPerThread = 3;
+/// Multiplications below which waking the workers costs more than it saves.
+constexpr std::int64_t kWorthSharing = 1 << 18;
+constexpr std::int64_t kElementGrain = 8192;
+
+std::int64_t positions_of(const AttentionArgs& args) {
+  return static_cast<std::int64_t>(args.first_position) + args.rows - args.first_visible;
+}
+
+bool worth_sharing(const AttentionArgs& args) {
+  const AttentionShape& shape = *args.shape;
+  return 2 * positions_of(args) * args.rows * shape.n_heads * shape.head_dim > kWorthSharing;
+}
+
+/// Long prompts give enough blocks of rows; a decode step over a long context is cut along the context instead.
+AttentionPlan plan_attention(const AttentionArgs& args, int threads) {
+  const AttentionShape& shape = *args.shape;
+  const int group = shape.n_heads / shape.n_kv_heads;
+  AttentionPlan plan;
+  plan.row_block = std::clamp(kQueriesPerTask / group, 1, std::max(args.rows, 1));
+  plan.n_row_blocks = (args.rows + plan.row_block - 1) / plan.row_block;
+  const std::int64_t positions = positions_of(args);
+  const std::int64_t tasks = static_cast<std::int64_t>(shape.n_kv_heads) * plan.n_row_blocks;
+  const std::int64_t wanted = threads > 1 && worth_sharing(args) ? kTasksPerThread * threads : 1;
+  const std::int64_t splits = std::clamp<std::int64_t>((wanted + tasks - 1) / tasks, 1, 1 + positions / kShortestSplit);
+  // Whole tiles; rounding up may make the last splits superfluous.
+  constexpr std::int64_t kTile = 32;
+  const std::int64_t split = ((positions + splits - 1) / splits + kTile - 1) / kTile * kTile;
+  plan.split = static_cast<std::int32_t>(split);
+  plan.n_splits = static_cast<std::int32_t>((positions + split - 1) / split);
+  return plan;
+}
+
+}  // namespace
+
+Status CpuBackend::attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k, const float* v,
+                                     const float* q_norm, const float* k_norm, const float* inv_freq,
+                                     std::int32_t first_position, std::int32_t rows, const KvCache& cache,
+                                     float* q_out, float* gate_out) {
+  const Status status = check_attention(shape, cache, first_position, first_position, rows);
+  if (status != Status::kOk) return status;
+  const AttentionPrepareArgs args{&shape,   q_gate,         k,      v,     q_norm,  k_norm,
+                                  inv_freq, first_position, &cache, q_out, gate_out};
+  const std::int64_t floats_per_row = 2ll * (shape.n_heads + shape.n_kv_heads) * shape.head_dim;
+  for_ranges(rows, (kElementGrain + floats_per_row - 1) / floats_per_row, [&](std::int64_t begin, std::int64_t end) {
+    target_.attention_prepare_rows(args, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end));
+  });
+  return Status::kOk;
+}
+
+Status CpuBackend::attention(const AttentionShape& shape, const float* q, const float* gate, const KvCache& cache,
+                             std::int32_t first_visible, std::int32_t first_position, std::int32_t rows, float* out) {
+  const Status status = check_attention(shape, cache, first_visible, first_position, rows);
+  if (status != Status::kOk || rows == 0) return status;
+  AttentionArgs args{&shape, q, gate, &cache, first_visible, first_position, rows, out, {}, nullptr};
+  args.plan = plan_attention(args, threads());
+  const AttentionPlan& plan = args.plan;
+  const std::int32_t blocks = shape.n_kv_heads * plan.n_row_blocks;
+
+  const std::int64_t worker_floats = target_.attention_scratch(args);
+  const std::int64_t partial_floats = static_cast<std::int64_t>(plan.row_block) * (shape.n_heads / shape.n_kv_heads) *
+                                      (static_cast<std::int64_t>(shape.head_dim) + 2);
+  const std::int64_t partials = plan.n_splits > 1 ? blocks * plan.n_splits * partial_floats : 0;
+  const std::int64_t floats = threads() * worker_floats + partials;
+  auto* scratch = static_cast<float*>(scratch_.reserve(static_cast<std::size_t>(floats) * sizeof(float)));
+  if (scratch == nullptr) return Status::kOutOfMemory;
+  args.partials = scratch + threads() * worker_floats;
+
+  if (!worth_sharing(args)) {
+    target_.attention_tasks(args, 0, blocks * plan.n_splits, scratch);
+  } else {
+    pool_.parallel_for(blocks * plan.n_splits, [&](int task, int worker) {
+      target_.attention_tasks(args, task, task + 1, scratch + worker * worker_floats);
+    });
+  }
+  if (plan.n_splits > 1) target_.attention_merge(args, 0, blocks);
+  return Status::kOk;
+}
+
+}  // namespace pipo::kernels::cpu
