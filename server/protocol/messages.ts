@@ -71,14 +71,12 @@ export type EmptyReason =
   | "disabled"
   | "excludedFile"
   | "notTextDocument"
-  | "unknownDocument"
   | "invalidPosition"
   | "binaryContent"
   | "selectedCompletionMismatch"
   | "midWord"
   | "midLine"
   | "emptyDocument"
-  | "engineLoading"
   | "engineFailed"
   | "superseded"
   | "cancelled"
@@ -91,14 +89,12 @@ export const emptyReasonText: Readonly<Record<EmptyReason, string>> = {
   disabled: "Suggestions are switched off for this file.",
   excludedFile: "This file matches a pattern of files that are never read.",
   notTextDocument: "Suggestions are not offered in this kind of document.",
-  unknownDocument: "The editor has not opened this document with the server.",
   invalidPosition: "The position lies outside the document.",
   binaryContent: "The document contains binary data.",
   selectedCompletionMismatch: "The selected entry of the suggestion list does not fit the text before the cursor.",
   midWord: "The cursor is inside a word.",
   midLine: "There is code after the cursor on this line.",
   emptyDocument: "The document is empty.",
-  engineLoading: "The model is still being loaded.",
   engineFailed: "The model could not be loaded or has failed.",
   superseded: "A newer request replaced this one.",
   cancelled: "The editor withdrew the request.",
@@ -125,7 +121,7 @@ export const lastTraceRequest: RequestName<null, CompletionTrace | null> = { met
 export const statisticsRequest: RequestName<null, CompletionStatistics> = { method: "pipo/statistics" };
 
 /** Steps from request to answer, in order. */
-export type Stage = "settings" | "document" | "reuse" | "engine" | "prompt" | "tokenize" | "generate" | "postprocess";
+export type Stage = "settings" | "document" | "reuse" | "engine" | "prompt" | "generate" | "postprocess";
 
 export interface CompletionTrace {
   readonly id: string;

@@ -1,0 +1,151 @@
+import type { StatusAction } from "../../protocol/messages.js";
+import type { EngineErrorCode } from "../engine/addon.js";
+import type { LoadedModel } from "../engine/engine.js";
+import { describeError, type Logger } from "../log.js";
+import { errorCodeOf } from "../model/modelError.js";
+import { type CompletionModel, type LoadSettings, prepareForCompletion } from "./completionModel.js";
+
+export type OpenModel = (settings: LoadSettings, onProgress: (fraction: number) => void) => Promise<LoadedModel>;
+
+export type ModelState =
+  | { readonly kind: "idle" }
+  | { readonly kind: "loading"; readonly progress: number }
+  | { readonly kind: "ready"; readonly model: CompletionModel }
+  | { readonly kind: "failed"; readonly message: string; readonly action: StatusAction };
+
+/** Failed generations in a row after which the engine counts as broken. */
+const maxFailures = 3;
+
+/**
+ * Keeps at most one model loaded: opens it when it is first needed, again when the settings that matter to it
+ * change, and remembers a failure until something changes.
+ */
+export class ModelKeeper {
+  private current: ModelState = { kind: "idle" };
+  private settings: LoadSettings | undefined;
+  private settingsKnown: () => void = () => undefined;
+  private readonly configured = new Promise<void>((resolve) => (this.settingsKnown = resolve));
+  private opening: Promise<CompletionModel | undefined> | undefined;
+  /** Counts loads; an opening of an older one is closed when it arrives. */
+  private generation = 0;
+  private failures = 0;
+
+  constructor(
+    private readonly open: OpenModel,
+    private readonly log: Logger,
+    private readonly onChange: (state: ModelState) => void,
+  ) {}
+
+  get state(): ModelState {
+    return this.current;
+  }
+
+  /** Takes settings; unloads a model that they no longer describe. Loading waits until it is needed. */
+  async configure(settings: LoadSettings): Promise<void> {
+    const changed = this.settings !== undefined && keyOf(settings) !== keyOf(this.settings);
+    this.settings = settings;
+    this.settingsKnown();
+    if (changed) await this.unload();
+  }
+
+  /**
+   * The model, loaded if it is not; undefined when that failed, see {@link state}. Waits for the first
+   * settings. Never rejects.
+   */
+  async ready(): Promise<CompletionModel | undefined> {
+    await this.configured;
+    if (this.current.kind === "ready") return this.current.model;
+    if (this.current.kind === "failed") return undefined;
+    this.opening ??= this.load(this.settings!, this.generation);
+    return this.opening;
+  }
+
+  /** A generation ended well, or with an error: several errors in a row mean that the engine is broken. */
+  noteGeneration(error?: unknown): void {
+    if (error === undefined) {
+      this.failures = 0;
+      return;
+    }
+    this.failures += 1;
+    this.log.error(`Generating failed: ${describeError(error)}`);
+    if (this.failures >= maxFailures) {
+      const message = `The engine failed ${this.failures} times in a row: ${describeError(error)} Restart it.`;
+      void this.unload({ kind: "failed", message, action: "restartEngine" });
+    }
+  }
+
+  /** Frees the model and forgets a failure. Whatever needs the model next loads it again. */
+  async unload(next: ModelState = { kind: "idle" }): Promise<void> {
+    const old = this.current;
+    this.generation += 1;
+    this.opening = undefined;
+    this.failures = 0;
+    this.become(next);
+    if (old.kind === "ready") await this.close(old.model);
+  }
+
+  private async load(settings: LoadSettings, generation: number): Promise<CompletionModel | undefined> {
+    this.become({ kind: "loading", progress: 0 });
+    try {
+      const model = await this.openPrepared(settings, (progress) => {
+        if (generation === this.generation) this.become({ kind: "loading", progress });
+      });
+      if (generation !== this.generation) {
+        await this.close(model);
+        return this.ready();
+      }
+      this.become({ kind: "ready", model });
+      return model;
+    } catch (error) {
+      if (generation !== this.generation) return this.ready();
+      this.log.error(`The model could not be loaded: ${describeError(error)}`);
+      this.become({ kind: "failed", message: describeError(error), action: actionFor(errorCodeOf(error)) });
+      return undefined;
+    }
+  }
+
+  private async openPrepared(settings: LoadSettings, onProgress: (fraction: number) => void): Promise<CompletionModel> {
+    const model = await this.open(settings, onProgress);
+    try {
+      return prepareForCompletion(model);
+    } catch (error) {
+      await model.close();
+      throw error;
+    }
+  }
+
+  private async close({ model, session }: CompletionModel): Promise<void> {
+    try {
+      session.close();
+      await model.close();
+    } catch (error) {
+      this.log.warn(`While unloading the model: ${describeError(error)}`);
+    }
+  }
+
+  private become(state: ModelState): void {
+    this.current = state;
+    this.onChange(state);
+  }
+}
+
+function keyOf({ model, engine }: LoadSettings): string {
+  return JSON.stringify([model.path, engine.dtype, engine.threads]);
+}
+
+function actionFor(code: EngineErrorCode): StatusAction {
+  switch (code) {
+    case "badFile":
+    case "badConfig":
+    case "missingTensor":
+    case "badShape":
+    case "io":
+      return "selectModel";
+    case "notEnoughMemory":
+      return "openSettings";
+    case "unsupported":
+      return "reinstall";
+    default:
+      return "showLog";
+  }
+}

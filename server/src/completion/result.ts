@@ -1,0 +1,58 @@
+import type { EmptyReason, ResultSource } from "../../protocol/messages.js";
+import type { PipoSettings } from "../../protocol/settings.js";
+
+/** A document as the editor last described it. `text` is shared, never copied. */
+export interface DocumentSource {
+  readonly uri: string;
+  readonly languageId: string;
+  readonly version: number;
+  readonly text: string;
+}
+
+export interface CompletionRequest {
+  readonly document: DocumentSource;
+  /** Cursor, in UTF-16 units from the start of the document. */
+  readonly offset: number;
+  /** Zero-based, for the trace only. */
+  readonly position: { readonly line: number; readonly character: number };
+  /** True when the user asked, false when typing did. */
+  readonly invoked: boolean;
+  /** Entry that is selected in the editor's suggestion list: a suggestion must begin with it. */
+  readonly selected?: SelectedCompletion;
+  readonly settings: PipoSettings;
+  /** Aborted when the editor withdraws the request. */
+  readonly signal: AbortSignal;
+}
+
+export interface SelectedCompletion {
+  /** Offsets of the text that the entry replaces. */
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+export interface Suggestion {
+  readonly id: string;
+  /** Text to insert, with the document's line ends. */
+  readonly text: string;
+  /** Offsets of the text that it replaces; empty at the cursor unless an entry is selected. */
+  readonly start: number;
+  readonly end: number;
+  readonly source: ResultSource;
+}
+
+/** Every answer says where it came from, or why it is empty. */
+export type CompletionResult =
+  | { readonly kind: "suggestion"; readonly suggestion: Suggestion }
+  | EmptyResult;
+
+export interface EmptyResult {
+  readonly kind: "empty";
+  readonly reason: EmptyReason;
+  /** The pattern, setting or error behind the reason. */
+  readonly detail?: string;
+}
+
+export function empty(reason: EmptyReason, detail?: string): EmptyResult {
+  return detail === undefined ? { kind: "empty", reason } : { kind: "empty", reason, detail };
+}

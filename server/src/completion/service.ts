@@ -1,0 +1,248 @@
+import type { CompletionStatistics, CompletionTrace, GenerationTrace } from "../../protocol/messages.js";
+import type { EngineSettings } from "../../protocol/settings.js";
+import type { DecodeMode } from "../engine/addon.js";
+import { describeError, type Logger } from "../log.js";
+import { postprocess } from "../postprocess/pipeline.js";
+import type { Prompt } from "../prompt/build.js";
+import { extentRule, type ExtentRule } from "./block.js";
+import { CompletionCache } from "./completionCache.js";
+import { type CompletionModel, maxBlockTokens, maxLineTokens } from "./completionModel.js";
+import { type DocumentContext, documentContext, toDocumentLineBreaks } from "./documentContext.js";
+import { ExcludedFiles } from "./excludedFiles.js";
+import { generate, type Generation } from "./generation.js";
+import type { ModelKeeper } from "./modelKeeper.js";
+import { RequestScheduler, withdrawalOf } from "./requestScheduler.js";
+import { type CompletionRequest, type CompletionResult, empty, type EmptyResult } from "./result.js";
+import { Statistics } from "./statistics.js";
+import type { StatusBoard } from "./statusBoard.js";
+import { describeTrace, TraceRecorder } from "./trace.js";
+import { extentOf, refusalByTrigger } from "./trigger.js";
+import { TypedAsSuggested } from "./typedAsSuggested.js";
+
+/** Documents of these schemes are logs, consoles and input boxes. */
+const otherSchemes = /^(?:output|debug|comment|git|search-editor|vscode-(?!remote|vfs|userdata|notebook-cell)[a-z-]*):/i;
+
+/** From a request to a suggestion or a reason. The stages stand in `answer` and `generated`, in order. */
+export class CompletionService {
+  private readonly excluded = new ExcludedFiles();
+  private readonly typed = new TypedAsSuggested();
+  private readonly cache = new CompletionCache();
+  private readonly scheduler = new RequestScheduler();
+  private readonly statistics = new Statistics();
+  private newestTrace: CompletionTrace | undefined;
+  private requests = 0;
+
+  constructor(
+    private readonly models: ModelKeeper,
+    private readonly status: StatusBoard,
+    private readonly log: Logger,
+  ) {}
+
+  /** Never rejects: what goes wrong is logged and becomes a reason. */
+  async complete(request: CompletionRequest): Promise<CompletionResult> {
+    const trace = new TraceRecorder(`${++this.requests}`, request);
+    const result = await this.answer(request, trace).catch((error: unknown) => {
+      this.log.error(`A request failed: ${describeError(error)}`);
+      return empty("engineFailed", describeError(error));
+    });
+    this.newestTrace = trace.finish(result);
+    this.statistics.note(this.newestTrace);
+    this.status.answered(this.newestTrace);
+    this.log.debug(describeTrace(this.newestTrace));
+    return result;
+  }
+
+  /** False when the id is unknown or was accepted before. */
+  accepted(id: string): boolean {
+    return this.statistics.noteAccepted(id);
+  }
+
+  get lastTrace(): CompletionTrace | null {
+    return this.newestTrace ?? null;
+  }
+
+  statisticsSnapshot(): CompletionStatistics {
+    return this.statistics.snapshot();
+  }
+
+  /** A document was closed. */
+  forget(uri: string): void {
+    this.typed.forget(uri);
+    if (this.models.state.kind === "ready") this.models.state.model.prompts.forget(uri);
+  }
+
+  /** Settings or the model changed: what was suggested before may not be suggested now. */
+  forgetSuggestions(): void {
+    this.typed.clear();
+    this.cache.clear();
+  }
+
+  withdrawAll(): void {
+    this.scheduler.withdrawAll();
+  }
+
+  private async answer(request: CompletionRequest, trace: TraceRecorder): Promise<CompletionResult> {
+    const refusal = trace.stage("settings", () => this.refusal(request));
+    if (refusal !== undefined) return refusal;
+
+    const context = trace.stage("document", () => documentContext(request));
+    if (typeof context === "string") return empty(context);
+    const refused = refusalByTrigger(context, request.invoked);
+    if (refused !== undefined) return empty(refused);
+
+    return this.scheduler.admit(request.document.uri, request.signal, async (signal) => {
+      const reused = trace.stage("reuse", () => this.reused(request, context, trace.id));
+      return reused ?? this.generated(request, context, signal, trace);
+    });
+  }
+
+  private refusal({ document, settings }: CompletionRequest): EmptyResult | undefined {
+    if (!settings.completion.enabled) return empty("disabled", `pipo.completion.enabled, ${document.languageId}`);
+    if (otherSchemes.test(document.uri)) return empty("notTextDocument");
+    const pattern = this.excluded.matchingPattern(document.uri, settings.completion.exclude);
+    return pattern === undefined ? undefined : empty("excludedFile", pattern);
+  }
+
+  /** The rest of what is shown, or of something that was suggested here before. */
+  private reused(request: CompletionRequest, context: DocumentContext, id: string): CompletionResult | undefined {
+    const rest = this.typed.rest(context);
+    const [text, source] =
+      rest === undefined
+        ? ([this.cache.get(context), "completionCache"] as const)
+        : ([rest, "typedAsSuggested"] as const);
+    if (text === undefined) return undefined;
+    // The editor may have closed a bracket meanwhile, so the text meets the document once more.
+    const fitted = postprocess(text, { document: context, rule: ruleFor(request, context) }).text;
+    return fitted === "" ? undefined : this.suggestion(context, fitted, source, id);
+  }
+
+  private async generated(
+    request: CompletionRequest,
+    context: DocumentContext,
+    signal: AbortSignal,
+    trace: TraceRecorder,
+  ): Promise<CompletionResult> {
+    const model = await trace.stageAsync("engine", () => unlessAborted(signal, this.models.ready()));
+    if (signal.aborted) return empty(withdrawalOf(signal));
+    if (model === undefined) return this.failure();
+
+    const rule = ruleFor(request, context);
+    const generation = await this.scheduler.inTurn(signal, () => {
+      const prompt = trace.stage("prompt", () => model.prompts.build(context, model.budget));
+      return trace.stageAsync("generate", () => this.generate(model, prompt, request, rule, signal));
+    });
+    if (generation === undefined || generation.end === "withdrawn") return empty(withdrawalOf(signal));
+
+    const { text, changedBy } = trace.stage("postprocess", () => postprocess(generation.text, { document: context, rule }));
+    const mode = decodeMode(model, request.settings.engine.mode);
+    trace.generated(generationTrace(generation, mode, rule, changedBy));
+    if (generation.end === "unsure") return empty("lowConfidence");
+    if (text === "") return empty(emptyReason(generation));
+    this.cache.put(context, text);
+    return this.suggestion(context, text, "model", trace.id);
+  }
+
+  private async generate(
+    model: CompletionModel,
+    prompt: Prompt,
+    { settings }: CompletionRequest,
+    rule: ExtentRule,
+    signal: AbortSignal,
+  ): Promise<Generation> {
+    const { threshold } = settings.engine;
+    const { minConfidence, timeLimitMs } = settings.completion;
+    const block = rule.extent === "block";
+    const limits = { rule, minConfidence, timeLimitMs: block ? 2 * timeLimitMs : timeLimitMs, signal };
+    const request = {
+      promptIds: prompt.ids,
+      maxNewTokens: block ? maxBlockTokens : maxLineTokens,
+      mode: decodeMode(model, settings.engine.mode),
+      stopIds: model.stopIds,
+      ...(threshold !== null && { threshold }),
+    };
+    try {
+      const generation = await this.status.whileGenerating(() => generate(model.session, request, limits));
+      this.models.noteGeneration();
+      return generation;
+    } catch (error) {
+      this.models.noteGeneration(error);
+      throw error;
+    }
+  }
+
+  private suggestion(
+    context: DocumentContext,
+    text: string,
+    source: "model" | "completionCache" | "typedAsSuggested",
+    id: string,
+  ): CompletionResult {
+    this.typed.show(context, text);
+    const inserted = context.selectedText + toDocumentLineBreaks(text, context.lineBreak);
+    const { replaceStart: start, replaceEnd: end } = context;
+    return { kind: "suggestion", suggestion: { id, text: inserted, start, end, source } };
+  }
+
+  private failure(): EmptyResult {
+    const { state } = this.models;
+    return empty("engineFailed", state.kind === "failed" ? state.message : undefined);
+  }
+}
+
+function ruleFor({ settings }: CompletionRequest, context: DocumentContext): ExtentRule {
+  const { completion } = settings;
+  return extentRule(context, extentOf(context, completion), completion.maxLines);
+}
+
+function emptyReason({ end, text }: Generation): "timeLimit" | "emptyText" | "filtered" {
+  if (text.trim() !== "") return "filtered";
+  return end === "timeLimit" ? "timeLimit" : "emptyText";
+}
+
+/** What the settings ask for where the model has it; pairs where it has them otherwise. */
+function decodeMode({ model }: CompletionModel, wanted: EngineSettings["mode"]): DecodeMode {
+  const { modes } = model.info;
+  if (wanted !== "auto" && modes.includes(wanted)) return wanted;
+  return modes.includes("pair") ? "pair" : "plain";
+}
+
+function generationTrace(
+  { result, text, end, confidence }: Generation,
+  mode: DecodeMode,
+  rule: ExtentRule,
+  filters: readonly string[],
+): GenerationTrace {
+  const { stats, stopReason } = result;
+  return {
+    mode,
+    block: rule.extent === "block",
+    stopReason: stopReason === "listenerStopped" ? end : stopReason,
+    promptTokens: stats.promptTokens,
+    cachedPositions: stats.cachedPositions,
+    extendPositions: stats.extendPositions,
+    tokens: stats.tokens,
+    steps: stats.steps,
+    accepted: stats.accepted,
+    gated: stats.gated,
+    tokensPerStep: stats.tokensPerStep,
+    ttftMs: stats.ttftMs,
+    tpotMs: stats.tpotMs,
+    confidence,
+    rawText: text,
+    filters,
+  };
+}
+
+/** The value, or undefined as soon as the signal aborts; the work goes on for those who come later. */
+async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<undefined>((resolve) => {
+    stop = () => resolve(undefined);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

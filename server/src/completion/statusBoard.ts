@@ -1,0 +1,107 @@
+import {
+  type CompletionTrace,
+  emptyReasonText,
+  type EmptyReason,
+  type ServerState,
+  type ServerStatus,
+} from "../../protocol/messages.js";
+import type { ModelState } from "./modelKeeper.js";
+
+/** Reasons that concern a whole document rather than one keystroke. */
+const documentReasons: ReadonlySet<EmptyReason> = new Set(["disabled", "excludedFile", "notTextDocument", "binaryContent"]);
+/** Reasons of an answer that nobody reads any more. */
+const unreadReasons: ReadonlySet<EmptyReason> = new Set(["superseded", "cancelled"]);
+
+const initial: ServerStatus = {
+  state: "starting",
+  model: null,
+  backend: null,
+  source: null,
+  lastLatencyMs: null,
+  reason: null,
+  message: null,
+  progress: null,
+  action: null,
+};
+
+/** Brings the state of the model and the newest answer together into what the editor shows. */
+export class StatusBoard {
+  private model: ModelState = { kind: "idle" };
+  private generating = 0;
+  private newest: CompletionTrace | undefined;
+  private latest: Pick<ServerStatus, "source" | "lastLatencyMs"> = { source: null, lastLatencyMs: null };
+  private sent = "";
+
+  constructor(private readonly publish: (status: ServerStatus) => void) {}
+
+  modelChanged(state: ModelState): void {
+    this.model = state;
+    this.update();
+  }
+
+  async whileGenerating<T>(work: () => Promise<T>): Promise<T> {
+    this.generating += 1;
+    this.update();
+    try {
+      return await work();
+    } finally {
+      this.generating -= 1;
+      this.update();
+    }
+  }
+
+  answered(trace: CompletionTrace): void {
+    if (trace.outcome.kind === "suggestion") {
+      this.latest = { source: trace.outcome.source, lastLatencyMs: trace.totalMs };
+    } else if (unreadReasons.has(trace.outcome.reason)) {
+      return;
+    }
+    this.newest = trace;
+    this.update();
+  }
+
+  get status(): ServerStatus {
+    const outcome = this.newest?.outcome;
+    const reason = outcome?.kind === "empty" ? outcome.reason : null;
+    const status: ServerStatus = {
+      ...initial,
+      ...this.latest,
+      state: this.state(reason),
+      reason,
+      message: outcome?.kind === "empty" ? inWords(outcome.reason, outcome.detail) : null,
+    };
+    switch (this.model.kind) {
+      case "idle":
+        return status;
+      case "loading":
+        return { ...status, progress: this.model.progress };
+      case "failed":
+        return { ...status, message: this.model.message, action: this.model.action };
+      case "ready": {
+        const { info, card } = this.model.model.model;
+        return { ...status, model: card.name, backend: `${info.backend}, ${info.dtype}, ${info.threads} threads` };
+      }
+    }
+  }
+
+  /** Sends the status if it differs from what was sent last, or in any case when `force` is given. */
+  update(force = false): void {
+    const status = this.status;
+    const text = JSON.stringify(status);
+    if (!force && text === this.sent) return;
+    this.sent = text;
+    this.publish(status);
+  }
+
+  private state(reason: EmptyReason | null): ServerState {
+    if (this.model.kind === "failed") return "error";
+    if (this.model.kind === "loading") return "loading";
+    if (this.generating > 0) return "busy";
+    if (reason !== null && documentReasons.has(reason)) return "disabled";
+    return this.model.kind === "ready" ? "ready" : "starting";
+  }
+}
+
+function inWords(reason: EmptyReason, detail: string | undefined): string {
+  return detail === undefined ? emptyReasonText[reason] : `${emptyReasonText[reason]} (${detail})`;
+}

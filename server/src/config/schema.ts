@@ -1,0 +1,55 @@
+import { z } from "zod";
+import type { PipoSettings } from "../../protocol/settings.js";
+
+/**
+ * Files that are never read: keys, credentials and environment files.
+ * Narrow on purpose: a pattern that hides ordinary source files is worse than none.
+ */
+export const defaultExclude: readonly string[] = [
+  "**/.env",
+  "**/.env.*",
+  "**/*.pem",
+  "**/*.key",
+  "**/*.p12",
+  "**/*.pfx",
+  "**/*.kdbx",
+  "**/*.keystore",
+  "**/*.jks",
+  "**/id_rsa*",
+  "**/id_dsa*",
+  "**/id_ecdsa*",
+  "**/id_ed25519*",
+  "**/.ssh/**",
+  "**/.aws/credentials",
+  "**/.netrc",
+  "**/.pypirc",
+  "**/.git-credentials",
+];
+
+/** One line per setting: constraint and default. The manifest repeats them, kept equal by a test. */
+export const settingsSchema = z.object({
+  completion: z
+    .object({
+      enabled: z.boolean().default(true),
+      minConfidence: z.number().min(0).max(1).default(0.35),
+      multiline: z.enum(["auto", "never"]).default("auto"),
+      maxLines: z.number().int().min(1).max(50).default(8),
+      timeLimitMs: z.number().int().min(50).max(60_000).default(800),
+      exclude: z.array(z.string()).default([...defaultExclude]),
+    })
+    .prefault({}),
+  model: z
+    .object({
+      path: z.string().default(""),
+    })
+    .prefault({}),
+  engine: z
+    .object({
+      start: z.enum(["background", "firstRequest"]).default("background"),
+      dtype: z.enum(["auto", "f32", "bf16", "int8", "int4"]).default("auto"),
+      threads: z.number().int().min(0).max(256).default(0),
+      mode: z.enum(["auto", "pair", "plain"]).default("auto"),
+      threshold: z.number().min(0).max(1).nullable().default(null),
+    })
+    .prefault({}),
+}) satisfies z.ZodType<PipoSettings, unknown>;

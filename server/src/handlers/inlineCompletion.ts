@@ -1,0 +1,80 @@
+import {
+  type CancellationToken,
+  type InlineCompletionItem,
+  type InlineCompletionParams,
+  InlineCompletionTriggerKind,
+  type Position,
+} from "vscode-languageserver/node";
+import type { TextDocument } from "vscode-languageserver-textdocument";
+import { suggestionAcceptedCommand } from "../../protocol/messages.js";
+import type { PipoSettings } from "../../protocol/settings.js";
+import type { CompletionRequest, CompletionResult, SelectedCompletion, Suggestion } from "../completion/result.js";
+
+/** What an inline completion request needs from its surroundings. */
+export interface InlineCompletionHost {
+  document(uri: string): TextDocument | undefined;
+  settingsFor(uri: string): Promise<PipoSettings>;
+  complete(request: CompletionRequest): Promise<CompletionResult>;
+}
+
+/** Answers `textDocument/inlineCompletion`: LSP types outside, the domain's types inside. */
+export async function handleInlineCompletion(
+  host: InlineCompletionHost,
+  params: InlineCompletionParams,
+  token: CancellationToken,
+): Promise<InlineCompletionItem[] | null> {
+  const { uri } = params.textDocument;
+  const withdrawn = abortSignalOf(token);
+  const settings = await host.settingsFor(uri);
+  // Read after every wait: the document may have changed, or be gone.
+  const document = host.document(uri);
+  if (document === undefined) return null;
+  const result = await host.complete(toRequest(document, params, settings, withdrawn));
+  return result.kind === "suggestion" ? [toItem(document, result.suggestion)] : null;
+}
+
+export function toRequest(
+  document: TextDocument,
+  { position, context }: InlineCompletionParams,
+  settings: PipoSettings,
+  signal: AbortSignal,
+): CompletionRequest {
+  const { selectedCompletionInfo: selected } = context;
+  return {
+    document: { uri: document.uri, languageId: document.languageId, version: document.version, text: document.getText() },
+    offset: offsetOf(document, position),
+    position: { line: position.line, character: position.character },
+    invoked: context.triggerKind === InlineCompletionTriggerKind.Invoked,
+    ...(selected && { selected: toSelected(document, selected) }),
+    settings,
+    signal,
+  };
+}
+
+export function toItem(document: TextDocument, { id, text, start, end }: Suggestion): InlineCompletionItem {
+  return {
+    insertText: text,
+    range: { start: document.positionAt(start), end: document.positionAt(end) },
+    command: { title: "Suggestion accepted", command: suggestionAcceptedCommand, arguments: [id] },
+  };
+}
+
+function toSelected(
+  document: TextDocument,
+  { range, text }: NonNullable<InlineCompletionParams["context"]["selectedCompletionInfo"]>,
+): SelectedCompletion {
+  return { start: offsetOf(document, range.start), end: offsetOf(document, range.end), text };
+}
+
+/** Offset of a position; beyond a line's end means its end, as the protocol says; −1 outside the document. */
+function offsetOf(document: TextDocument, { line, character }: Position): number {
+  const inside = Number.isInteger(line) && Number.isInteger(character) && line >= 0 && character >= 0;
+  return inside && line < document.lineCount ? document.offsetAt({ line, character }) : -1;
+}
+
+function abortSignalOf(token: CancellationToken): AbortSignal {
+  const controller = new AbortController();
+  if (token.isCancellationRequested) controller.abort();
+  else token.onCancellationRequested(() => controller.abort());
+  return controller.signal;
+}

@@ -1,0 +1,8 @@
+import { endOfExtent } from "../../completion/block.js";
+import type { Filter } from "../filter.js";
+
+/** Keeps the first line or the block, whatever the model wrote after it. */
+export const trimToExtent: Filter = {
+  name: "trimToExtent",
+  apply: (text, { rule }) => text.slice(0, endOfExtent(text, rule, /*complete=*/ true)),
+};

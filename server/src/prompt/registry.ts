@@ -1,0 +1,7 @@
+import type { ModelCard } from "../model/card.js";
+import type { PromptFormat } from "./format.js";
+import { psm } from "./formats/psm.js";
+import { spm } from "./formats/spm.js";
+
+/** One line per format; the model's card names one. */
+export const promptFormats: Readonly<Record<ModelCard["fimFormat"], PromptFormat>> = { spm, psm };
