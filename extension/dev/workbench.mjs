@@ -34,12 +34,9 @@ export const plainTypingSettings = {
   "editor.autoIndent": "none",
 };
 
-/** A headless Chromium that can reach this machine only. */
-export async function openBrowser() {
-  await ensure(needs.browser);
-  const { chromium } = await import("playwright-core");
+const launchOptions = () => {
   const executablePath = chromiumPath();
-  return chromium.launch({
+  return {
     ...(executablePath === undefined ? {} : { executablePath }),
     headless: true,
     timeout: 60_000,
@@ -54,7 +51,27 @@ export async function openBrowser() {
       "--disable-sync",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ],
-  });
+  };
+};
+
+/** A headless Chromium that can reach this machine only. */
+export async function openBrowser() {
+  await ensure(needs.browser);
+  const { chromium } = await import("playwright-core");
+  return chromium.launch(launchOptions());
+}
+
+/** The same for several processes to share: each connects with {@link connectBrowser}. */
+export async function openBrowserServer() {
+  await ensure(needs.browser);
+  const { chromium } = await import("playwright-core");
+  return chromium.launchServer(launchOptions());
+}
+
+/** @param {string} address */
+export async function connectBrowser(address) {
+  const { chromium } = await import("playwright-core");
+  return chromium.connect(address);
 }
 
 /**
