@@ -1,0 +1,141 @@
+#include "binding/read_arguments.h"
+
+#include <limits>
+
+namespace pipo::binding {
+namespace {
+
+constexpr std::int64_t kMostInt32 = std::numeric_limits<std::int32_t>::max();
+/// Number.MAX_SAFE_INTEGER
+constexpr std::int64_t kMostExact = (std::int64_t{1} << 53) - 1;
+constexpr std::int64_t kMostThreads = 1024;
+
+std::int32_t int32_field(const Argument& object, const char* key, std::int64_t least = 1) {
+  return static_cast<std::int32_t>(object.field(key).integer(least, kMostInt32));
+}
+
+float float_field(const Argument& object, const char* key) { return static_cast<float>(object.field(key).number()); }
+
+TensorRef read_tensor_ref(const Argument& tensor) {
+  TensorRef ref;
+  ref.file = tensor.field("file").string();
+  ref.offset = static_cast<std::uint64_t>(tensor.field("offset").integer(0, kMostExact));
+  ref.bytes = static_cast<std::uint64_t>(tensor.field("bytes").integer(0, kMostExact));
+  ref.dtype = tensor.field("dtype").choice<DiskDtype>(
+      {{"F32", DiskDtype::kF32}, {"BF16", DiskDtype::kBf16}, {"F16", DiskDtype::kF16}});
+  for (const Argument& dim : tensor.field("shape").elements()) ref.shape.push_back(dim.integer(0, kMostExact));
+  return ref;
+}
+
+TensorSource read_tensor(const Argument& tensor) {
+  TensorSource source{tensor.field("name").string(), read_tensor_ref(tensor), std::nullopt};
+  if (const Argument lora = tensor.field("lora"); !lora.is_absent()) {
+    source.lora = LoraRef{read_tensor_ref(lora.field("a")), read_tensor_ref(lora.field("b")), lora.field("scale").number()};
+  }
+  return source;
+}
+
+std::optional<PipoConfig> read_pipo_config(const Argument& pipo) {
+  if (pipo.is_absent()) return std::nullopt;
+  const auto compressor = pipo.field("compressor").choice<CompressorType>(
+      {{"linear", CompressorType::kLinear}, {"mlp", CompressorType::kMlp}});
+  return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0)};
+}
+
+ModelConfig read_config(const Argument& config) {
+  ModelConfig result;
+  result.architecture = config.field("architecture").string();
+  result.vocab_size = int32_field(config, "vocabSize");
+  result.real_vocab_size = int32_field(config, "realVocabSize");
+  result.hidden_size = int32_field(config, "hiddenSize");
+  result.intermediate_size = int32_field(config, "intermediateSize");
+  for (const Argument& type : config.field("layerTypes").elements()) {
+    result.layer_types.push_back(type.choice<LayerType>(
+        {{"full_attention", LayerType::kFullAttention}, {"linear_attention", LayerType::kLinearAttention}}));
+  }
+  result.num_attention_heads = int32_field(config, "numAttentionHeads");
+  result.num_key_value_heads = int32_field(config, "numKeyValueHeads");
+  result.head_dim = int32_field(config, "headDim");
+  result.rotary_dim = int32_field(config, "rotaryDim");
+  result.rope_theta = config.field("ropeTheta").number();
+  result.rms_norm_eps = config.field("rmsNormEps").number();
+  result.linear_conv_kernel_dim = int32_field(config, "linearConvKernelDim");
+  result.linear_key_head_dim = int32_field(config, "linearKeyHeadDim");
+  result.linear_value_head_dim = int32_field(config, "linearValueHeadDim");
+  result.linear_num_key_heads = int32_field(config, "linearNumKeyHeads");
+  result.linear_num_value_heads = int32_field(config, "linearNumValueHeads");
+  result.tie_word_embeddings = config.field("tieWordEmbeddings").boolean();
+  result.max_positions = int32_field(config, "maxPositions");
+  result.pipo = read_pipo_config(config.field("pipo"));
+  return result;
+}
+
+SamplingOptions read_sampling(const Argument& sampling) {
+  SamplingOptions result;
+  result.temperature = float_field(sampling, "temperature");
+  result.top_k = int32_field(sampling, "topK", 0);
+  result.top_p = float_field(sampling, "topP");
+  result.min_p = float_field(sampling, "minP");
+  result.presence_penalty = float_field(sampling, "presencePenalty");
+  result.repetition_penalty = float_field(sampling, "repetitionPenalty");
+  result.seed = static_cast<std::uint64_t>(sampling.field("seed").integer(0, kMostExact));
+  return result;
+}
+
+DraftContext read_draft_context(const Argument& context) {
+  if (context.is_absent()) return DraftContext::kFull;
+  return context.choice<DraftContext>({{"full", DraftContext::kFull},
+                                       {"generated", DraftContext::kGenerated},
+                                       {"self", DraftContext::kSelf}});
+}
+
+}  // namespace
+
+ModelDescription read_model(const Argument& model) {
+  ModelDescription result;
+  result.name = model.field("name").string();
+  result.config = read_config(model.field("config"));
+  for (const Argument& tensor : model.field("tensors").elements()) result.tensors.push_back(read_tensor(tensor));
+  result.fingerprint = model.field("fingerprint").string();
+  return result;
+}
+
+LoadOptions read_load_options(const Argument& options) {
+  LoadOptions result;
+  result.dtype = options.field("dtype").choice<WeightDtype>({{"f32", WeightDtype::kF32},
+                                                             {"bf16", WeightDtype::kBf16},
+                                                             {"int8", WeightDtype::kInt8},
+                                                             {"int4", WeightDtype::kInt4}});
+  const Argument group = options.field("groupSize");
+  result.group_size = static_cast<std::int32_t>(group.integer(1, kMostInt32));
+  if (result.group_size != 32 && result.group_size != 64) group.refuse("32 or 64");
+  result.threads = static_cast<std::int32_t>(options.field("threads").integer(0, kMostThreads));
+  if (const Argument file = options.field("packedFile"); !file.is_absent()) result.packed_file = file.string();
+  if (const Argument kernels = options.field("kernels"); !kernels.is_absent()) result.kernels = kernels.string();
+  return result;
+}
+
+DecodeMode read_decode_mode(const Argument& mode) {
+  return mode.choice<DecodeMode>({{"pair", DecodeMode::kPair}, {"plain", DecodeMode::kPlain}});
+}
+
+GenerateRequest read_generate_request(const Argument& request) {
+  GenerateRequest result;
+  result.mode = read_decode_mode(request.field("mode"));
+  result.prompt_ids = request.field("promptIds").int32_array();
+  result.max_new_tokens = int32_field(request, "maxNewTokens");
+  result.threshold = float_field(request, "threshold");
+  result.sampling = read_sampling(request.field("sampling"));
+  for (const Argument& id : request.field("stopIds").elements()) {
+    result.stop_ids.push_back(static_cast<std::int32_t>(id.integer(0, kMostInt32)));
+  }
+  if (const Argument allowed = request.field("allowedIds"); !allowed.is_absent()) {
+    result.allowed_ids = allowed.uint8_array();
+    if (result.allowed_ids.empty()) allowed.refuse("a Uint8Array with one bit per id");
+  }
+  result.draft_context = read_draft_context(request.field("draftContext"));
+  if (const Argument logprobs = request.field("logprobs"); !logprobs.is_absent()) result.logprobs = logprobs.boolean();
+  return result;
+}
+
+}  // namespace pipo::binding
