@@ -96,9 +96,8 @@ def main() -> None:
     tokenizer = train(training_texts(arguments.data, arguments.characters))
     save(tokenizer, arguments.out)
     sample = next(training_texts(arguments.data, 1, seed=1))
-    print(
-        f"{tokenizer.get_vocab_size()} tokens, {len(sample) / len(tokenizer.encode(sample).ids):.2f} characters per token"
-    )
+    density = len(sample) / len(tokenizer.encode(sample).ids)
+    print(f"{tokenizer.get_vocab_size()} tokens, {density:.2f} characters per token")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def warm_then_decay(step: int, progress: float, warm_steps: int, decay_from: flo
 class Optimizers:
     """Muon for the matrices inside layers, AdamW for embeddings, norms, biases and everything else."""
 
-    def __init__(self, model: nn.Module, lr: float, new_modules: tuple[str, ...] = ()) -> None:
+    def __init__(self, model: nn.Module, lr: float) -> None:
         matrices, others = [], []
         for name, parameter in model.named_parameters():
             inner = parameter.ndim == 2 and min(parameter.shape) >= 64 and "embed_tokens" not in name
