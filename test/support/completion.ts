@@ -1,0 +1,73 @@
+import type { ServerStatus } from "../../server/protocol/messages.js";
+import type { PipoSettings } from "../../server/protocol/settings.js";
+import { documentContext, type DocumentContext } from "../../server/src/completion/documentContext.js";
+import { ModelKeeper, type OpenModel } from "../../server/src/completion/modelKeeper.js";
+import type { CompletionRequest, CompletionResult } from "../../server/src/completion/result.js";
+import { CompletionService } from "../../server/src/completion/service.js";
+import { StatusBoard } from "../../server/src/completion/statusBoard.js";
+import { defaultSettings } from "../../server/src/config/config.js";
+import { silentLogger } from "../../server/src/log.js";
+import { parseCursor } from "./cursor.js";
+import { type FakeAnswer, FakeModel, type FakeModelOptions } from "./fakeEngine.js";
+
+export interface RequestOptions {
+  readonly uri?: string;
+  readonly languageId?: string;
+  readonly invoked?: boolean;
+  readonly completion?: Partial<PipoSettings["completion"]>;
+  readonly engine?: Partial<PipoSettings["engine"]>;
+  readonly signal?: AbortSignal;
+  /** Text before the cursor that the selected entry replaces, and the entry. */
+  readonly selected?: { readonly typed: string; readonly text: string };
+}
+
+/** A request at the `█` of a document. */
+export function requestAt(marked: string, options: RequestOptions = {}): CompletionRequest {
+  const { text, offset, position } = parseCursor(marked);
+  const { selected } = options;
+  return {
+    document: { uri: options.uri ?? "file:///src/example.ts", languageId: options.languageId ?? "typescript", version: 1, text },
+    offset,
+    position,
+    invoked: options.invoked ?? false,
+    ...(selected && { selected: { start: offset - selected.typed.length, end: offset, text: selected.text } }),
+    settings: {
+      ...defaultSettings,
+      completion: { ...defaultSettings.completion, ...options.completion },
+      engine: { ...defaultSettings.engine, ...options.engine },
+    },
+    signal: options.signal ?? new AbortController().signal,
+  };
+}
+
+export function contextAt(marked: string, options: RequestOptions = {}): DocumentContext {
+  const context = documentContext(requestAt(marked, options));
+  if (typeof context === "string") throw new Error(context);
+  return context;
+}
+
+/** A completion service over a fake model, with everything that it said about its state. */
+export class ServiceUnderTest {
+  readonly model: FakeModel;
+  readonly models: ModelKeeper;
+  readonly service: CompletionService;
+  readonly statuses: ServerStatus[] = [];
+
+  constructor(answer: (prompt: string) => FakeAnswer | string, options: FakeModelOptions = {}, open?: OpenModel) {
+    this.model = new FakeModel(answer, options);
+    const board = new StatusBoard((status) => this.statuses.push(status));
+    this.models = new ModelKeeper(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
+    this.service = new CompletionService(this.models, board, silentLogger);
+    void this.models.configure(defaultSettings);
+  }
+
+  complete(marked: string, options: RequestOptions = {}): Promise<CompletionResult> {
+    return this.service.complete(requestAt(marked, options));
+  }
+
+  /** The suggested text, or the reason in parentheses. */
+  async text(marked: string, options: RequestOptions = {}): Promise<string> {
+    const result = await this.complete(marked, options);
+    return result.kind === "suggestion" ? result.suggestion.text : `(${result.reason})`;
+  }
+}
