@@ -32,18 +32,18 @@ Status check_embed(const PackedMatrix& table, const std::int32_t* ids, std::int3
 Status check_attention(const AttentionShape& shape, const KvCache& cache, std::int32_t first_visible,
                        std::int32_t first_position, std::int32_t rows) {
   const bool heads_fit = shape.n_kv_heads > 0 && shape.n_heads > 0 && shape.n_heads % shape.n_kv_heads == 0;
-  const bool dims_fit = shape.head_dim > 0 && shape.head_dim % kHeadAlign == 0 && shape.rotary_dim >= 0 &&
+  const bool dims_fit = shape.head_dim > 0 && shape.head_dim <= kMaxHeadDim && shape.rotary_dim >= 0 &&
                         shape.rotary_dim % 2 == 0 && shape.rotary_dim <= shape.head_dim;
-  const bool cache_fits = cache.keys != nullptr && cache.values != nullptr && rows >= 0 &&
-                          first_position <= cache.capacity - rows;
+  const bool cache_fits =
+      cache.keys != nullptr && cache.values != nullptr && rows >= 0 && first_position <= cache.capacity - rows;
   return ok_if(heads_fit && dims_fit && cache_fits && first_visible >= 0 && first_visible <= first_position);
 }
 
 Status check_delta_net(const DeltaNetShape& shape, std::int32_t rows) {
   const bool heads_fit =
       shape.n_key_heads > 0 && shape.n_value_heads > 0 && shape.n_value_heads % shape.n_key_heads == 0;
-  const bool dims_fit = shape.key_dim > 0 && shape.key_dim % kHeadAlign == 0 && shape.value_dim > 0 &&
-                        shape.value_dim % kHeadAlign == 0 && shape.conv_kernel > 0;
+  const bool dims_fit = shape.key_dim > 0 && shape.key_dim <= kMaxHeadDim && shape.value_dim > 0 &&
+                        shape.value_dim <= kMaxHeadDim && shape.conv_kernel > 0 && shape.conv_kernel <= kMaxConvKernel;
   return ok_if(heads_fit && dims_fit && rows >= 0);
 }
 

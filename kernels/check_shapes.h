@@ -5,8 +5,9 @@
 /// Checks of arguments that every backend makes before it touches memory. kOk, or kBadShape.
 namespace pipo::kernels {
 
-/// Vector code along a head has no shorter tail than this; every released model has multiples of 64.
-inline constexpr int kHeadAlign = 8;
+/// Larger heads and longer convolutions do not exist, and code with buffers on the stack relies on it.
+inline constexpr int kMaxHeadDim = 1024;
+inline constexpr int kMaxConvKernel = 16;
 
 Status check_matmul(std::int64_t x_stride, std::int32_t m, const MatmulTerm* terms, std::int32_t n_terms);
 Status check_embed(const PackedMatrix& table, const std::int32_t* ids, std::int32_t count);

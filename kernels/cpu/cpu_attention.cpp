@@ -47,8 +47,8 @@ AttentionPlan plan_attention(const AttentionArgs& args, int threads) {
 
 Status CpuBackend::attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k, const float* v,
                                      const float* q_norm, const float* k_norm, const float* inv_freq,
-                                     std::int32_t first_position, std::int32_t rows, const KvCache& cache,
-                                     float* q_out, float* gate_out) {
+                                     std::int32_t first_position, std::int32_t rows, const KvCache& cache, float* q_out,
+                                     float* gate_out) {
   const Status status = check_attention(shape, cache, first_position, first_position, rows);
   if (status != Status::kOk) return status;
   const AttentionPrepareArgs args{&shape,   q_gate,         k,      v,     q_norm,  k_norm,

@@ -95,9 +95,9 @@ Status ReferenceBackend::attention_prepare(const AttentionShape& shape, const fl
   return Status::kOk;
 }
 
-Status ReferenceBackend::attention(const AttentionShape& shape, const float* q, const float* gate,
-                                   const KvCache& cache, std::int32_t first_visible, std::int32_t first_position,
-                                   std::int32_t rows, float* out) {
+Status ReferenceBackend::attention(const AttentionShape& shape, const float* q, const float* gate, const KvCache& cache,
+                                   std::int32_t first_visible, std::int32_t first_position, std::int32_t rows,
+                                   float* out) {
   const Status shapes = check_attention(shape, cache, first_visible, first_position, rows);
   if (shapes != Status::kOk) return shapes;
   const int group = shape.n_heads / shape.n_kv_heads;

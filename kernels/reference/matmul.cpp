@@ -16,8 +16,9 @@ void quantise_activations(const float* x, int k, float* out) {
     const int end = std::min(k, begin + kActivationGroup);
     float largest = 0.0f;
     for (int i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[i]));
-    const float scale = largest / 127.0f;
-    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const bool vanishes = largest < 1e-35f;  // 127 / largest would overflow
+    const float scale = vanishes ? 0.0f : largest / 127.0f;
+    const float inverse = vanishes ? 0.0f : 127.0f / largest;
     for (int i = begin; i < end; ++i) out[i] = scale * std::nearbyint(x[i] * inverse);
   }
 }

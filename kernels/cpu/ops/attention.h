@@ -244,9 +244,14 @@ static inline AttentionScratch attention_scratch_at(const AttentionArgs& args, f
     used += (floats + 15) / 16 * 16;
     return at;
   };
-  AttentionScratch scratch{take(dim * padded), take(kPositionTile * padded), take(padded),
-                           take(padded),       take(padded),                 take(kPositionTile * dim),
-                           take(partial_floats(args)), 0};
+  AttentionScratch scratch{take(dim * padded),
+                           take(kPositionTile * padded),
+                           take(padded),
+                           take(padded),
+                           take(padded),
+                           take(kPositionTile * dim),
+                           take(partial_floats(args)),
+                           0};
   scratch.floats = used;
   return scratch;
 }
@@ -348,7 +353,8 @@ static void attention_tasks(const AttentionArgs& args, std::int32_t begin, std::
       attend(args, task, scratch, partial_at(args, scratch.partial));
       finish_block(args, task, scratch.partial);
     } else {
-      const std::int64_t index = (static_cast<std::int64_t>(kv_head) * plan.n_row_blocks + block) * plan.n_splits + split;
+      const std::int64_t index =
+          (static_cast<std::int64_t>(kv_head) * plan.n_row_blocks + block) * plan.n_splits + split;
       attend(args, task, scratch, partial_at(args, args.partials + index * partial_floats(args)));
     }
   }
@@ -358,7 +364,8 @@ static void attention_merge(const AttentionArgs& args, std::int32_t begin, std::
   const AttentionPlan& plan = args.plan;
   for (std::int64_t i = begin; i < end; ++i) {
     const int kv_head = static_cast<int>(i / plan.n_row_blocks), block = static_cast<int>(i % plan.n_row_blocks);
-    finish_block(args, task_of_block(args, kv_head, block, 0), args.partials + i * plan.n_splits * partial_floats(args));
+    finish_block(args, task_of_block(args, kv_head, block, 0),
+                 args.partials + i * plan.n_splits * partial_floats(args));
   }
 }
 

@@ -6,9 +6,9 @@
 #include "kernels/cpu/ops/gemm.h"
 #include "kernels/cpu/target.h"
 
-/// The gated delta mixer, one key head and its value heads at a time: convolution, norms, delta rule, gated norm. Rows are
-/// taken in chunks; a chunk costs a few small matrix products instead of one pass over the state per row. With L the
-/// running sum of g inside the chunk, D_ij = e^(L_i - L_j), S the state before the chunk:
+/// The gated delta mixer, one key head and its value heads at a time: convolution, norms, delta rule, gated norm. Rows
+/// are taken in chunks; a chunk costs a few small matrix products instead of one pass over the state per row. With L
+/// the running sum of g inside the chunk, D_ij = e^(L_i - L_j), S the state before the chunk:
 ///   A = strictly-lower(beta_i k_i.k_j D_ij)         N = (I + A)^-1 (beta (V - e^L K S))
 ///   O = e^L Q S + lower(q_i.k_j D_ij) N             S' = e^(L_last) S + K^T (e^(L_last - L) N)
 /// Every exponent is <= 0. N is found by forward substitution, so no inverse is formed.
@@ -19,15 +19,15 @@ inline constexpr int kChunk = 32;
 inline constexpr int kSmallestChunk = 3;
 
 struct DeltaNetScratch {
-  float* k;       ///< [c, key_dim]
-  float* q;       ///< [c, key_dim], right behind k: both are the left side of the same products
-  float* v;       ///< [c, value_dim], one value head
+  float* k;             ///< [c, key_dim]
+  float* q;             ///< [c, key_dim], right behind k: both are the left side of the same products
+  float* v;             ///< [c, value_dim], one value head
   float* k_transposed;  ///< [key_dim, padded]
-  float* dots;    ///< [2 c, padded]: k_i.k_j, then q_i.k_j
-  float* weights; ///< [2 c, padded]: -A, then lower(q_i.k_j D_ij)
-  float* ks_qs;   ///< [2 c, value_dim]: K S, then Q S, which becomes O
-  float* n;       ///< [c, value_dim]
-  float* decays;  ///< [padded]
+  float* dots;          ///< [2 c, padded]: k_i.k_j, then q_i.k_j
+  float* weights;       ///< [2 c, padded]: -A, then lower(q_i.k_j D_ij)
+  float* ks_qs;         ///< [2 c, value_dim]: K S, then Q S, which becomes O
+  float* n;             ///< [c, value_dim]
+  float* decays;        ///< [padded]
   std::int64_t floats;
 };
 
@@ -101,9 +101,8 @@ static void advance_conv_state(const DeltaNetArgs& args, std::int64_t first, int
 static void l2_norm_rows(int rows, int dim, float scale, float* x) {
   for (int r = 0; r < rows; ++r, x += dim) {
     const F32 factor = f32_set1(scale / __builtin_sqrtf(sum_of_squares(x, dim) + kL2Eps));
-    for_each_vector(dim, [&](std::int64_t i, int lanes) {
-      store_lanes(x + i, f32_mul(load_lanes(x + i, lanes), factor), lanes);
-    });
+    for_each_vector(
+        dim, [&](std::int64_t i, int lanes) { store_lanes(x + i, f32_mul(load_lanes(x + i, lanes), factor), lanes); });
   }
 }
 
@@ -192,9 +191,8 @@ static void delta_step(const DeltaNetShape& shape, const DeltaStep& step, const 
 
 static inline float dot(const float* a, const float* b, int n) {
   F32 sum = f32_zero();
-  for_each_vector(n, [&](std::int64_t i, int lanes) {
-    sum = f32_fma(load_lanes(a + i, lanes), load_lanes(b + i, lanes), sum);
-  });
+  for_each_vector(
+      n, [&](std::int64_t i, int lanes) { sum = f32_fma(load_lanes(a + i, lanes), load_lanes(b + i, lanes), sum); });
   return f32_sum(sum);
 }
 

@@ -78,12 +78,18 @@ static void gemm_columns(LeftMatrix a, const RightMatrix<Element>& b, int m, int
   }
   static_assert(kTileRows == 6);
   switch (m) {
-    case 5: return gemm_tile<5, kVectors>(a, b, k, lanes, keep, out, out_stride);
-    case 4: return gemm_tile<4, kVectors>(a, b, k, lanes, keep, out, out_stride);
-    case 3: return gemm_tile<3, kVectors>(a, b, k, lanes, keep, out, out_stride);
-    case 2: return gemm_tile<2, kVectors>(a, b, k, lanes, keep, out, out_stride);
-    case 1: return gemm_tile<1, kVectors>(a, b, k, lanes, keep, out, out_stride);
-    default: return;
+    case 5:
+      return gemm_tile<5, kVectors>(a, b, k, lanes, keep, out, out_stride);
+    case 4:
+      return gemm_tile<4, kVectors>(a, b, k, lanes, keep, out, out_stride);
+    case 3:
+      return gemm_tile<3, kVectors>(a, b, k, lanes, keep, out, out_stride);
+    case 2:
+      return gemm_tile<2, kVectors>(a, b, k, lanes, keep, out, out_stride);
+    case 1:
+      return gemm_tile<1, kVectors>(a, b, k, lanes, keep, out, out_stride);
+    default:
+      return;
   }
 }
 

@@ -42,9 +42,7 @@ static inline F32 f32_sigmoid(F32 x) {
   return f32_div(one, f32_add(one, f32_exp(negate(x))));
 }
 
-static inline F32 f32_silu(F32 x) {
-  return f32_div(x, f32_add(f32_set1(1.0f), f32_exp(negate(x))));
-}
+static inline F32 f32_silu(F32 x) { return f32_div(x, f32_add(f32_set1(1.0f), f32_exp(negate(x)))); }
 
 static inline float scalar_sigmoid(float x) { return 1.0f / (1.0f + __builtin_expf(-x)); }
 
