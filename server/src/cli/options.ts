@@ -1,0 +1,77 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { WeightDtype } from "../engine/addon.js";
+import type { OpenOptions } from "../engine/engine.js";
+import { defaultCacheDirectory } from "../environment.js";
+import { findModel } from "../model/catalogue.js";
+
+/** Flags of every command that loads a model. */
+export interface ModelFlags {
+  readonly model?: string;
+  readonly adapter?: string;
+  readonly dtype: WeightDtype;
+  readonly groupSize: 32 | 64;
+  readonly threads: number;
+  readonly kernels?: string;
+  readonly cache: boolean;
+}
+
+const dtypes: readonly WeightDtype[] = ["f32", "bf16", "int8", "int4"];
+
+/** Adds the flags of {@link ModelFlags}. */
+export function withModelFlags(command: Command, defaultDtype: WeightDtype): Command {
+  return command
+    .option("--model <directory>", "checkpoint directory, or the name of a bundled model (default: the bundled model)")
+    .option("--adapter <directory>", "PEFT LoRA adapter to merge into the model")
+    .addOption(new Option("--dtype <format>", "weight format in memory").choices(dtypes).default(defaultDtype))
+    .addOption(
+      new Option("--group-size <inputs>", "inputs per scale of int8 and int4: 32 or 64").argParser(groupSize).default(32),
+    )
+    .option("--threads <count>", "worker threads; 0 takes all cores but one", integerFrom(0), 0)
+    .option("--kernels <name>", "kernel target to force (pipo info lists them)")
+    .option("--no-cache", "neither read nor write packed weights");
+}
+
+/** The model's directory and how to open it. */
+export async function resolveModel(flags: ModelFlags): Promise<{ directory: string; options: OpenOptions }> {
+  const { adapter, dtype, groupSize, threads, kernels } = flags;
+  const options: OpenOptions = {
+    dtype,
+    groupSize,
+    threads,
+    ...(adapter && { adapter: await findModel(adapter) }),
+    ...(kernels && { kernels }),
+    ...(flags.cache && { packedDirectory: defaultCacheDirectory() }),
+  };
+  return { directory: await findModel(flags.model), options };
+}
+
+function groupSize(text: string): 32 | 64 {
+  if (text === "32") return 32;
+  if (text === "64") return 64;
+  throw new InvalidArgumentError("It must be 32 or 64.");
+}
+
+/** A parser for integers with a lower bound. */
+export function integerFrom(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`It must be an integer of at least ${least}.`);
+  };
+}
+
+export function parseNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("It must be a number.");
+}
+
+/** `1,2,3`, spaces allowed. */
+export function parseIds(text: string): Int32Array {
+  const parts = text.split(/[\s,]+/).filter((part) => part !== "");
+  const ids = parts.map(Number);
+  const wrong = parts.find((_, i) => !Number.isInteger(ids[i]) || ids[i]! < 0 || ids[i]! > 0x7fffffff);
+  if (wrong !== undefined) throw new InvalidArgumentError(`"${wrong}" is not a token id.`);
+  if (ids.length === 0) throw new InvalidArgumentError("Give at least one id.");
+  return Int32Array.from(ids);
+}
