@@ -74,6 +74,7 @@ export async function buildAddon() {
   say("building the engine");
   const started = Date.now();
   await withLock(inRoot("build/addon.lock"), async () => {
+    forgetHalfConfigured(inRoot("build/addon"));
     const cmakeJs = inRoot("node_modules/cmake-js/bin/cmake-js");
     await run(process.execPath, [cmakeJs, "build", "--out", inRoot("build/addon"), "--parallel", String(buildJobs)], { quiet: true });
     const made = findFile(inRoot("build/addon"), "pipo_engine.node");
@@ -82,6 +83,14 @@ export async function buildAddon() {
     writeFileSync(stamp, sources);
   });
   say(`built the engine in ${((Date.now() - started) / 1000).toFixed(1)} s: dist/pipo_engine.node`);
+}
+
+/** After a configuration that failed (say, without a compiler), CMake would build and not configure again.
+ * @param {string} folder
+ */
+function forgetHalfConfigured(folder) {
+  const isConfigured = ["build.ninja", "Makefile"].some((name) => existsSync(path.join(folder, name)));
+  if (!isConfigured) rmSync(folder, { recursive: true, force: true });
 }
 
 /** A running server may have the old file mapped, so it is replaced and never written over.

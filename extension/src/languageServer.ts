@@ -25,10 +25,9 @@ import type { InlineCompletionMiddleware } from "./inlineCompletion";
 import { RestartPolicy } from "./restartPolicy";
 import { offeredSchemes } from "./settings";
 
-/** Where the server program, its bundled model and its packed weights live. */
+/** Where the server program and its packed weights live. The server finds the bundled model itself. */
 export interface ServerPlaces {
   readonly serverModule: string;
-  readonly bundledModel: string;
   readonly cache: string;
 }
 
@@ -143,10 +142,7 @@ export class LanguageServer implements Disposable {
   private createClient(): LanguageClient {
     const run = { module: this.places.serverModule, transport: TransportKind.ipc };
     const serverOptions: ServerOptions = { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } };
-    const initializationOptions: ServerInitializationOptions = {
-      bundledModelPath: this.places.bundledModel,
-      cacheDir: this.places.cache,
-    };
+    const initializationOptions: ServerInitializationOptions = { cacheDir: this.places.cache };
     const clientOptions: LanguageClientOptions = {
       documentSelector: offeredSchemes.map((scheme) => ({ scheme })),
       initializationOptions,
@@ -180,7 +176,6 @@ export class LanguageServer implements Disposable {
 export function serverPlaces(extensionUri: Uri, storageUri: Uri): ServerPlaces {
   return {
     serverModule: path.join(extensionUri.fsPath, "dist", "server.js"),
-    bundledModel: path.join(extensionUri.fsPath, "models", "pipo-code"),
     cache: path.join(storageUri.fsPath, "packed"),
   };
 }

@@ -51,6 +51,7 @@ describe("switches", () => {
 
   test("a file of secrets gets nothing, and the status says why", async () => {
     await inWindow({ files: { ".env": "API_KEY=abc\n", "sums.ts": typescriptFile } }, async (window) => {
+      await window.ready();
       await window.workbench.focusEnd(window.file);
       await window.type("API_SECRET=");
       await window.workbench.waitForStatus(/pattern|excluded|\.env/i);
