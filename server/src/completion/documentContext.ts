@@ -100,7 +100,7 @@ function checkPosition(text: string, offset: number): ContextProblem | undefined
 function checkSelected({ document, offset, selected }: CompletionRequest): ContextProblem | undefined {
   if (selected === undefined) return undefined;
   const { start, end, text } = selected;
-  if (!(start <= offset && offset <= end && end <= document.text.length)) return "selectedCompletionMismatch";
+  if (!(0 <= start && start <= offset && offset <= end && end <= document.text.length)) return "selectedCompletionMismatch";
   const typed = document.text.slice(start, offset);
   return text.startsWith(typed) && !/[\r\n]/.test(text) ? undefined : "selectedCompletionMismatch";
 }

@@ -87,11 +87,11 @@ function startIn(prefix: string, part: string, at: number, tokens: number): Star
   return { at: lineAt, tokens, isLine: prefix[lineAt - 1] === "\n" };
 }
 
-/** Everything when it fits, otherwise a line's start at the refill share, otherwise the farthest start there is. */
+/** Everything when it fits, otherwise a line's start at the refill share, otherwise the farthest piece of a long line. */
 function newStart(fitting: readonly Start[], wholePrefix: boolean, budget: number): number {
   const farthest = fitting.at(-1)!;
   if (wholePrefix && farthest.at === 0) return 0;
   const share = budget * refillShare;
   const lines = fitting.filter((start) => start.isLine && start.tokens <= share);
-  return (lines.at(-1) ?? fitting.findLast((start) => start.tokens <= share) ?? farthest).at;
+  return (lines.at(-1) ?? farthest).at;
 }
