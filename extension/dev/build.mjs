@@ -54,7 +54,7 @@ export async function bundleAll() {
   say(`bundled the extension, the server and the command line in ${Date.now() - started} ms`);
 }
 
-/** Lets `npx pipo` find the command of this checkout.
+/** Lets `npx pipo` find the command of this checkout at once.
  * @param {string} program
  */
 function makeRunnable(program) {
@@ -76,13 +76,24 @@ export async function buildAddon() {
   await withLock(inRoot("build/addon.lock"), async () => {
     forgetHalfConfigured(inRoot("build/addon"));
     const cmakeJs = inRoot("node_modules/cmake-js/bin/cmake-js");
-    await run(process.execPath, [cmakeJs, "build", "--out", inRoot("build/addon"), "--parallel", String(buildJobs)], { quiet: true });
+    await run(process.execPath, [cmakeJs, "build", "--out", inRoot("build/addon"), "--parallel", String(buildJobs)], {
+      quiet: true,
+      onOutput: showProgress,
+    });
     const made = findFile(inRoot("build/addon"), "pipo_engine.node");
     if (made === undefined) throw new Trouble("the native build did not make pipo_engine.node");
     putInPlace(made, target);
     writeFileSync(stamp, sources);
   });
   say(`built the engine in ${((Date.now() - started) / 1000).toFixed(1)} s: dist/pipo_engine.node`);
+}
+
+/** Ninja and make say how far they are; on a terminal one line follows them.
+ * @param {string} output
+ */
+export function showProgress(output) {
+  const found = [...output.matchAll(/\[(\d+\/\d+|\s*\d+%)\]/g)].at(-1);
+  if (found && process.stderr.isTTY) process.stderr.write(`\r  ${found[1]}\x1b[K\r`);
 }
 
 /** After a configuration that failed (say, without a compiler), CMake would build and not configure again.

@@ -16,9 +16,11 @@ export const buildJobs = Number(process.env.CMAKE_BUILD_PARALLEL_LEVEL) || Math.
 /** An error whose message is meant for the person at the terminal; no stack is printed for it. */
 export class Trouble extends Error {}
 
-/** @param {string} text */
+/** Progress, beside the output that a program may be read for.
+ * @param {string} text
+ */
 export function say(text) {
-  console.log(`\x1b[36m•\x1b[0m ${text}`);
+  console.error(`\x1b[36m•\x1b[0m ${text}`);
 }
 
 /**
@@ -76,7 +78,7 @@ export const hasProgram = (program) => ask("sh", ["-c", `command -v ${program}`]
 export function main(entry) {
   entry().then(
     (code) => {
-      process.exitCode = code ?? 0;
+      if (typeof code === "number") process.exitCode = code;
     },
     (error) => {
       console.error(`\n\x1b[31m✗\x1b[0m ${error instanceof Trouble ? error.message : (error?.stack ?? error)}`);

@@ -1,7 +1,7 @@
 // The stages of npm test and npm run verify. Each runs one kind of test and returns what it counted.
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
-import { build } from "./build.mjs";
+import { build, showProgress } from "./build.mjs";
 import { packageExtension } from "./package.mjs";
 import { arePresent, ensure, needs } from "./prerequisites.mjs";
 import { ask, buildJobs, inRoot, run, say, Trouble } from "./shell.mjs";
@@ -112,7 +112,7 @@ async function ctest({ folder, buildType, options = [], wrapper = [] }) {
   const generator = ask("ninja", ["--version"]) === undefined ? [] : ["-G", "Ninja"];
   const configure = ["-S", inRoot(), "-B", place, `-DCMAKE_BUILD_TYPE=${buildType}`, "-DPIPO_BUILD_TESTS=ON", "-DPIPO_BUILD_ADDON=OFF"];
   await run("cmake", [...configure, ...(existsSync(path.join(place, "CMakeCache.txt")) ? [] : generator), ...options], { quiet: true });
-  await run("cmake", ["--build", place, "--parallel", String(buildJobs)], { quiet: true });
+  await run("cmake", ["--build", place, "--parallel", String(buildJobs)], { quiet: true, onOutput: showProgress });
   const command = [...wrapper, "ctest", "--test-dir", place, "--verbose"];
   const output = await run(/** @type {string} */ (command[0]), command.slice(1), { quiet: true, returnOnFailure: true });
   const count = countNative(output);

@@ -74,4 +74,4 @@ function portOf(options) {
   return port;
 }
 
-if (isEntryPoint(import.meta.url)) main(async () => (await start(process.argv.slice(2))) ?? 0);
+if (isEntryPoint(import.meta.url)) main(() => start(process.argv.slice(2)));
