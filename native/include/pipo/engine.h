@@ -64,6 +64,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   virtual const ModelConfig& config() const = 0;
   /// `max_positions` bounds the session's memory; throws kNotEnoughMemory with the figures.
   virtual std::unique_ptr<Session> create_session(std::int32_t max_positions) = 0;
+  /// Ends running requests with kEngineClosed, from any thread, without waiting for them; later ones throw kClosed.
+  virtual void close() = 0;
 };
 
 }  // namespace pipo

@@ -36,6 +36,8 @@ struct TensorSource {
 struct PipoConfig {
   CompressorType compressor = CompressorType::kMlp;
   std::int32_t pad_token_id = 0;
+
+  bool operator==(const PipoConfig&) const = default;
 };
 
 /// Hyper-parameters; the names follow the checkpoint's config.json.
@@ -60,6 +62,8 @@ struct ModelConfig {
   bool tie_word_embeddings = true;
   std::int32_t max_positions = 32768;
   std::optional<PipoConfig> pipo;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 struct ModelDescription {

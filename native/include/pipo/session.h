@@ -20,7 +20,8 @@ class Session {
   virtual ~Session() = default;
 
   /// Runs one request. The prompt is the whole prompt: what the session has already executed of it is not recomputed.
-  /// Throws only for a bad request, before any work; afterwards a StopReason tells why it ended.
+  /// Throws for a bad request, before any work, and kInternal when a kernel fails; otherwise a StopReason tells why it
+  /// ended.
   virtual GenerateResult generate(const GenerateRequest& request, const StepFn& on_step = {}) = 0;
 
   /// Stops the running request within one decode step or one layer of prefill.

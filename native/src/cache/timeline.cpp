@@ -1,0 +1,58 @@
+#include "cache/timeline.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace pipo {
+
+Timeline::Timeline(const StateShape& shape, std::int32_t max_positions)
+    : max_positions_(max_positions),
+      kv_(shape),
+      states_(shape),
+      snapshots_(shape),
+      hidden_(static_cast<std::size_t>(shape.hidden_size)) {
+  hidden_.zero();
+}
+
+void Timeline::reset(DecodeMode mode) {
+  mode_ = mode;
+  snapshots_.drop_after(0);
+  restore(nullptr);
+}
+
+std::int32_t Timeline::rewind_to_match(DecodeMode mode, std::span<const std::int32_t> slots) {
+  if (mode != mode_) reset(mode);
+  const auto [end, unused] = std::mismatch(slots_.begin(), slots_.end(), slots.begin(), slots.end());
+  const auto matching = static_cast<std::int32_t>(end - slots_.begin()) / slots_per_position();
+  snapshots_.drop_after(matching);
+  if (matching != positions_ || changing_) restore(snapshots_.latest_up_to(matching));
+  return positions_;
+}
+
+void Timeline::reserve(std::int32_t positions) {
+  if (positions <= kv_.capacity()) return;
+  kv_.reserve(positions, positions_, max_positions_);
+  slots_.reserve(static_cast<std::size_t>(kv_.capacity()) * slots_per_position());
+}
+
+void Timeline::commit(std::span<const std::int32_t> slots) {
+  slots_.insert(slots_.end(), slots.begin(), slots.end());
+  positions_ = static_cast<std::int32_t>(slots_.size()) / slots_per_position();
+  changing_ = false;
+  draft_row_slot_ = kNoToken;
+}
+
+void Timeline::restore(const Snapshot* snapshot) {
+  changing_ = false;
+  draft_row_slot_ = kNoToken;
+  positions_ = snapshot == nullptr ? 0 : snapshot->positions;
+  slots_.resize(static_cast<std::size_t>(positions_) * slots_per_position());
+  if (snapshot == nullptr) {
+    states_.zero();
+    return;
+  }
+  states_.copy_from(snapshot->states);
+  std::memcpy(hidden_.data(), snapshot->hidden.data(), hidden_.bytes());
+}
+
+}  // namespace pipo

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/kv_store.h"
+#include "cache/recurrent_states.h"
+#include "cache/snapshot_store.h"
+#include "pipo/request.h"
+#include "pipo/result.h"
+
+namespace pipo {
+
+/// What a session has executed, and every state that follows from it. A position is a pair in pair mode, a token in plain
+/// mode; its slots are what it was made of, PAD included.
+///
+/// The draft head's row of a position depends on the slot after it: the last row is valid for one next slot only.
+class Timeline {
+ public:
+  Timeline(const StateShape& shape, std::int32_t max_positions);
+
+  DecodeMode mode() const { return mode_; }
+  std::int32_t positions() const { return positions_; }
+  std::int32_t max_positions() const { return max_positions_; }
+  std::span<const std::int32_t> slots() const { return slots_; }
+  std::int32_t slots_per_position() const { return mode_ == DecodeMode::kPair ? 2 : 1; }
+
+  KvStore& kv() { return kv_; }
+  RecurrentStates& states() { return states_; }
+  SnapshotStore& snapshots() { return snapshots_; }
+  /// Backbone output after its final norm at the last position, [H].
+  float* hidden() { return hidden_.data(); }
+
+  /// The slot after the last position that the draft head's last row was computed for; kNoToken: not computed.
+  std::int32_t draft_row_slot() const { return draft_row_slot_; }
+  void set_draft_row_slot(std::int32_t slot) { draft_row_slot_ = slot; }
+
+  void reset(DecodeMode mode);
+  /// Goes back to where `slots` stops being what was executed, or to the nearest snapshot before that; to the start in
+  /// another mode. Returns the positions that need not be computed again.
+  std::int32_t rewind_to_match(DecodeMode mode, std::span<const std::int32_t> slots);
+  /// Room for `positions`; may move the KV cache. Throws std::bad_alloc.
+  void reserve(std::int32_t positions);
+
+  /// Between `begin_change` and `commit` the states are neither the old nor the new ones; a stop in between is repaired
+  /// by the next rewind.
+  void begin_change() { changing_ = true; }
+  void commit(std::span<const std::int32_t> slots);
+
+ private:
+  void restore(const Snapshot* snapshot);
+
+  std::int32_t max_positions_;
+  DecodeMode mode_ = DecodeMode::kPair;
+  std::int32_t positions_ = 0;
+  bool changing_ = false;
+  std::int32_t draft_row_slot_ = kNoToken;
+  std::vector<std::int32_t> slots_;
+  KvStore kv_;
+  RecurrentStates states_;
+  SnapshotStore snapshots_;
+  AlignedBuffer<float> hidden_;
+};
+
+}  // namespace pipo

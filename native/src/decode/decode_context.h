@@ -1,0 +1,48 @@
+#pragma once
+
+#include <optional>
+
+#include "cache/timeline.h"
+#include "core/stop_signal.h"
+#include "core/turn_queue.h"
+#include "decode/sampler.h"
+#include "model/model.h"
+#include "pipo/request.h"
+#include "pipo/result.h"
+#include "pipo/session.h"
+#include "platform/clock.h"
+
+namespace pipo {
+
+/// Everything one running request works with.
+struct DecodeContext {
+  Model& model;
+  Timeline& timeline;
+  TurnQueue& turns;
+  StopSignal stop;
+  const GenerateRequest& request;
+  Sampler& sampler;
+  const StepFn& on_step;
+  Stopwatch clock;  ///< since submission
+  GenerateResult& result;
+
+  StopReason stop_reason() const {
+    return stop.engine_closed->load() ? StopReason::kEngineClosed : StopReason::kCancelled;
+  }
+  bool is_stop_id(std::int32_t id) const;
+  /// Adds a finished step to the result and hands it on. Returns why generation ends with it, if it does.
+  std::optional<StopReason> finish_step(const Step& step);
+};
+
+/// Throws kInternal when an operation failed: the states are lost, the request cannot go on.
+void require_ok(Status status);
+
+/// Brings the timeline to the end of `slots`, computing only what it has not executed, chunk by chunk, a turn each.
+/// Leaves snapshots near the end, for prompts that differ in their last few slots. Returns why it stopped, if it did.
+std::optional<StopReason> prefill(DecodeContext& c, std::span<const std::int32_t> slots);
+
+/// Decodes from the end of the prompt until something ends it.
+StopReason decode_pairs(DecodeContext& c);
+StopReason decode_plain(DecodeContext& c);
+
+}  // namespace pipo

@@ -1,0 +1,44 @@
+#include "model/backbones/qwen3_5.h"
+
+#include "model/layers/attention.h"
+#include "model/layers/mlp.h"
+
+namespace pipo {
+namespace {
+
+class Qwen35 : public Backbone {
+ public:
+  RunResult forward(const Forward& f, const ModelWeights& weights, Timeline& timeline, std::int32_t rows,
+                    std::span<const SnapshotPoint> points, const StopSignal* stop, float* hidden) const override {
+    Places places;
+    for (const LayerWeights& layer : weights.layers) {
+      if (stop != nullptr && stop->requested()) return {Status::kOk, true};
+      const Status status = run_layer(f, layer, timeline, rows, points, places);
+      if (status != Status::kOk) return {status};
+    }
+    return {f.ops.rms_norm(f.ws.x, weights.final_norm, f.eps, rows, f.hidden_size, hidden)};
+  }
+
+ private:
+  /// Index of the next layer within each kind's states.
+  struct Places {
+    std::int32_t attention = 0, delta_net = 0;
+  };
+
+  static Status run_layer(const Forward& f, const LayerWeights& layer, Timeline& timeline, std::int32_t rows,
+                          std::span<const SnapshotPoint> points, Places& places) {
+    if (layer.type == LayerType::kFullAttention) {
+      const AttentionSpan span{timeline.positions(), rows, 0};
+      PIPO_TRY(attention_block(f, layer, span, timeline.kv().layer(places.attention++), f.ws.x));
+    } else {
+      PIPO_TRY(delta_net_block(f, layer, rows, timeline.states(), places.delta_net++, points, f.ws.x));
+    }
+    return mlp_block(f, layer, rows, f.ws.x);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backbone> make_qwen3_5() { return std::make_unique<Qwen35>(); }
+
+}  // namespace pipo

@@ -1,0 +1,145 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "platform/files.h"
+
+namespace pipo {
+namespace {
+
+[[noreturn]] void fail(const std::string& doing, const std::string& path, int error) {
+  throw Error(ErrorCode::kIo, "cannot " + doing + " " + path + ": " + std::strerror(error));
+}
+
+[[noreturn]] void fail_write(const std::string& path, int error) {
+  throw WriteError("cannot write " + path + ": " + std::strerror(error));
+}
+
+int open_for_reading(const std::string& path, std::uint64_t* size) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail("open", path, errno);
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
+    ::close(descriptor);
+    fail("read", path, error);
+  }
+  *size = static_cast<std::uint64_t>(status.st_size);
+  return descriptor;
+}
+
+/// A sibling whose writer lives is locked; one that can be locked was left behind.
+void remove_abandoned(const std::string& prefix) {
+  namespace fs = std::filesystem;
+  const fs::path base(prefix);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(base.parent_path().empty() ? "." : base.parent_path(), ignored)) {
+    if (!entry.path().filename().string().starts_with(base.filename().string())) continue;
+    const int descriptor = ::open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());
+    ::close(descriptor);
+  }
+}
+
+}  // namespace
+
+ReadFile::ReadFile(const std::string& path) : path_(path), descriptor_(open_for_reading(path, &size_)) {}
+
+ReadFile::~ReadFile() { ::close(descriptor_); }
+
+void ReadFile::read(std::uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("read", path_, errno);
+    if (got == 0) throw Error(ErrorCode::kBadFile, path_ + " ends too early; download or copy it again");
+    out = out.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+}
+
+MappedFile::MappedFile(const std::string& path) {
+  const int descriptor = open_for_reading(path, &size_);
+  if (size_ == 0) {
+    ::close(descriptor);
+    return;
+  }
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor, 0);
+  const int error = errno;
+  ::close(descriptor);
+  if (data == MAP_FAILED) fail("map", path, error);
+#ifdef MADV_HUGEPAGE
+  ::madvise(data, size_, MADV_HUGEPAGE);
+#endif
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  static std::atomic<int> counter{0};
+  std::error_code ignored;
+  const auto parent = std::filesystem::path(path).parent_path();
+  if (!parent.empty()) std::filesystem::create_directories(parent, ignored);
+  remove_abandoned(path + ".tmp-");
+  temporary_ = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail_write(temporary_, errno);
+  ::flock(descriptor_, LOCK_EX | LOCK_NB);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::unlink(temporary_.c_str());
+  ::close(descriptor_);
+}
+
+void AtomicFile::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) fail_write(path_, put == 0 ? ENOSPC : errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    offset += static_cast<std::uint64_t>(put);
+  }
+}
+
+void AtomicFile::resize(std::uint64_t bytes) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) fail_write(path_, errno);
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0) fail_write(path_, errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write(path_, errno);
+  ::close(std::exchange(descriptor_, -1));
+  const auto parent = std::filesystem::path(path_).parent_path();
+  const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
+  if (directory >= 0) {
+    ::fsync(directory);
+    ::close(directory);
+  }
+}
+
+bool file_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+}  // namespace pipo

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/weights.h"
+#include "pipo/engine.h"
+#include "pipo/model_description.h"
+
+namespace pipo {
+
+/// How a tensor is kept in memory.
+enum class WeightRole : std::uint8_t {
+  kMatrix,           ///< big and read every step: the chosen dtype
+  kSensitiveMatrix,  ///< embedding, output matrix, compressor, confidence head: int8 where the dtype is int4
+  kSmallMatrix,      ///< fp32 always
+  kVector,           ///< fp32
+  kConvolution,      ///< fp32, stored [C, 1, K] on disk and [K, C] in memory
+  kNegExpVector,     ///< fp32, -exp of what is on disk (A_log)
+};
+
+/// Which phase of a decode step reads the tensor.
+enum class WeightPhase : std::uint8_t { kBackbone, kDraft, kEmbedding, kHead };
+
+/// One tensor that a model of some config must have.
+struct WeightSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;  ///< on disk
+  WeightRole role = WeightRole::kVector;
+  WeightPhase phase = WeightPhase::kBackbone;
+  /// Where the loaded tensor goes: exactly one of them is set.
+  PackedMatrix* matrix = nullptr;
+  const float** vector = nullptr;
+
+  std::int64_t elements() const;
+  bool is_matrix() const { return matrix != nullptr; }
+};
+
+/// The one place that knows tensor names: every tensor of the config, bound to the fields of `weights`, which is sized
+/// to the config. The pointers live as long as `weights` stays where it is.
+std::vector<WeightSpec> map_weights(const ModelConfig& config, ModelWeights& weights);
+
+/// Fields that are derived once all tensors are bound (the tied output matrix).
+void finish_weights(const ModelConfig& config, ModelWeights& weights);
+
+/// Tensors that a checkpoint may carry although a model of this config has no use for them.
+bool is_ignored_tensor(const ModelConfig& config, const std::string& name);
+
+/// The weight type of a matrix role under a dtype.
+kernels::WeightType weight_type(WeightRole role, WeightDtype dtype);
+
+}  // namespace pipo
