@@ -48,10 +48,12 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
     throw ioError(file, error);
   });
   const offset = offsetOf(text, line, column, file);
-  const models = new ModelKeeper(() => openModel(flags), stderrLogger, () => undefined);
+  const { settings, problems } = parseSettings(settingsOf(flags));
+  if (problems[0] !== undefined) throw new UsageError(problems[0]);
+  // Opened here: a model that cannot be loaded is an error on the command line, not an empty answer.
+  const model = await openModel(flags);
+  const models = new ModelKeeper(async () => model, stderrLogger, () => undefined);
   try {
-    const { settings, problems } = parseSettings(settingsOf(flags));
-    if (problems[0] !== undefined) throw new UsageError(problems[0]);
     await models.configure(settings);
     const aborter = new AbortController();
     const request: CompletionRequest = {
@@ -69,9 +71,6 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
 }
 
 async function answer(models: ModelKeeper, request: CompletionRequest, abort: () => void, flags: CompleteFlags): Promise<void> {
-  // Loading first: a model that cannot be loaded is an error here, not an empty answer.
-  await models.ready();
-  if (models.state.kind === "failed") throw new Error(models.state.message);
   const service = new CompletionService(models, new StatusBoard(() => undefined), stderrLogger);
   const stopListening = onInterrupt(abort);
   const result = await service.complete(request).finally(stopListening);

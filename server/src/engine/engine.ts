@@ -80,7 +80,7 @@ export interface TextStep {
 }
 
 export interface TextResult extends GenerateResult {
-  /** Everything generated, special tokens and PAD removed. */
+  /** Everything generated up to the stop, without stop ids, special tokens and PAD. */
   readonly text: string;
   readonly textSteps: readonly TextStep[];
 }
@@ -191,8 +191,10 @@ class NativeTextSession implements TextSession {
     const detokenizer = this.model.tokenizer.createDetokenizer();
     const cancel = () => this.session.cancel();
     const { signal } = request;
-    const running = this.session.generate(toGenerateRequest(request, this.model), (step) => {
-      const text = detokenizer.push(step.first) + (step.second === null ? "" : detokenizer.push(step.second));
+    const nativeRequest = toGenerateRequest(request, this.model);
+    const textOf = (id: number | null) => (id === null || nativeRequest.stopIds.includes(id) ? "" : detokenizer.push(id));
+    const running = this.session.generate(nativeRequest, (step) => {
+      const text = textOf(step.first) + textOf(step.second);
       const textStep = { text, step };
       textSteps.push(textStep);
       return onStep?.(textStep);

@@ -33,6 +33,8 @@ const adapterSchema = z.object({
   use_rslora: z.boolean().nullish(),
   use_dora: z.boolean().nullish(),
   fan_in_fan_out: z.boolean().nullish(),
+  layer_replication: z.unknown(),
+  alora_invocation_tokens: z.unknown(),
   rank_pattern: pattern,
   alpha_pattern: pattern,
 });
@@ -63,6 +65,8 @@ function checkSupported(config: AdapterConfig, file: string): void {
   if (config.peft_type && config.peft_type !== "LORA") refuse(`describes a ${config.peft_type} adapter; only LORA is merged`);
   if (config.use_dora) refuse("uses DoRA, which is not merged");
   if (config.fan_in_fan_out) refuse("stores transposed weights (fan_in_fan_out), which are not merged");
+  if (config.layer_replication) refuse("repeats layers (layer_replication), which is not done here");
+  if (config.alora_invocation_tokens) refuse("works only after certain tokens (aLoRA), which cannot be merged");
 }
 
 interface Factors {
