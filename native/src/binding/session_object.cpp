@@ -116,6 +116,7 @@ class InspectTask : public SessionTask {
       : SessionTask(std::move(state)), ids_(std::move(ids)), mode_(mode), top_(top) {}
 
   void run() override {
+    if (is_cancelled()) throw Error(ErrorCode::kCancelled, "The inspection was cancelled.");
     positions_ = session().inspect(ids_, mode_, top_);
     leave_engine();
   }

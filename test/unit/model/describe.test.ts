@@ -269,11 +269,11 @@ describe("layouts of config.json", () => {
     const directory = copyOfGolden("tiny-08b");
     const before = (await describeModel(directory)).description.config;
     editJson(path.join(directory, "config.json"), (config) => {
-      const { architectures, rope_parameters, compressor_type, ...text } = config as Record<string, never>;
-      const { rope_theta, partial_rotary_factor } = rope_parameters;
+      const { architectures, rope_parameters, compressor_type, ...text } = config;
+      const { rope_theta, partial_rotary_factor } = rope_parameters as Record<string, number>;
       for (const key of Object.keys(config)) delete config[key];
       Object.assign(config, { architectures, compressor_type, model_type: "qwen3_5", vision_config: { depth: 3 } });
-      config["text_config"] = { ...(text as object), rope_theta, partial_rotary_factor };
+      config["text_config"] = { ...text, rope_theta, partial_rotary_factor };
     });
     expect((await describeModel(directory)).description.config).toEqual(before);
   });
