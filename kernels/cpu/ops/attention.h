@@ -29,10 +29,6 @@ struct AttentionTask {
   int first, last;           ///< positions [first, last)
 };
 
-static inline int smaller(int a, int b) { return a < b ? a : b; }
-static inline int larger(int a, int b) { return a > b ? a : b; }
-static inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 static inline int group_of(const AttentionArgs& args) { return args.shape->n_heads / args.shape->n_kv_heads; }
 
 static inline int queries_of_block(const AttentionArgs& args) { return args.plan.row_block * group_of(args); }
@@ -256,6 +252,15 @@ static inline AttentionScratch attention_scratch_at(const AttentionArgs& args, f
   return scratch;
 }
 
+/// Rows of the cache lie apart by the other kv heads, so the hardware does not see them coming.
+template <class Element>
+static inline void prefetch_rows(const RightMatrix<Element>& rows, int count, int dim) {
+  constexpr int kPerLine = 64 / static_cast<int>(sizeof(Element));
+  for (int p = 0; p < count; ++p) {
+    for (int d = 0; d < dim; d += kPerLine) prefetch(rows.data + p * rows.row_stride + d);
+  }
+}
+
 template <class Element>
 static void attend_tile(const AttentionArgs& args, const AttentionTask& task, const AttentionScratch& scratch,
                         int first, int count, float* sums) {
@@ -263,6 +268,9 @@ static void attend_tile(const AttentionArgs& args, const AttentionTask& task, co
   const RightMatrix<Element> keys = cache_rows<Element>(args, args.cache->keys, task.kv_head, first);
   const RightMatrix<Element> values = cache_rows<Element>(args, args.cache->values, task.kv_head, first);
   const float keep = first == task.first ? 0.0f : 1.0f;
+  prefetch_rows(values, count, dim);
+  prefetch_rows(cache_rows<Element>(args, args.cache->keys, task.kv_head, first + count),
+                smaller(kPositionTile, task.last - first - count), dim);
   if (queries_fill_lanes(n)) {
     const RightMatrix<float> wide_keys = widen(keys, count, dim, scratch.widened);
     gemm({wide_keys.data, wide_keys.row_stride, 1}, RightMatrix<float>{scratch.queries, padded}, count, padded, dim,

@@ -65,21 +65,36 @@ static inline const float* conv_input(const DeltaNetArgs& args, std::int64_t row
   return row >= 0 ? args.qkv + row * channels : args.state->conv + (args.shape->conv_kernel - 1 + row) * channels;
 }
 
-/// Convolution and SiLU for channels [first, first + width) of rows [row, row + count). out [count, width]
-static void convolve(const DeltaNetArgs& args, std::int64_t first, int width, int row, int count, float* out) {
+/// kTaps known at compile time, or 0: read from the shape.
+template <int kTaps>
+static void convolve_rows(const DeltaNetArgs& args, std::int64_t first, int width, int row, int count, float* out) {
+  constexpr int kRowsAhead = 4;
   const std::int64_t channels = channels_of(*args.shape);
-  const int taps = args.shape->conv_kernel;
+  const int taps = kTaps > 0 ? kTaps : args.shape->conv_kernel;
   const float* weights = args.weights->conv + first;
   for (int r = 0; r < count; ++r, out += width) {
     const float* inputs[kMaxConvKernel];
     for (int t = 0; t < taps; ++t) inputs[t] = conv_input(args, row + r - (taps - 1) + t) + first;
+    // Rows lie far apart, out of reach of the hardware's prefetcher.
+    const float* ahead = conv_input(args, smaller(row + r + kRowsAhead, args.rows - 1)) + first;
     for_each_vector(width, [&](std::int64_t i, int lanes) {
+      prefetch(ahead + i);
       F32 sum = f32_zero();
+#pragma GCC unroll 4
       for (int t = 0; t < taps; ++t) {
         sum = f32_fma(load_lanes(weights + t * channels + i, lanes), load_lanes(inputs[t] + i, lanes), sum);
       }
       store_lanes(out + i, f32_silu(sum), lanes);
     });
+  }
+}
+
+/// Convolution and SiLU for channels [first, first + width) of rows [row, row + count). out [count, width]
+static void convolve(const DeltaNetArgs& args, std::int64_t first, int width, int row, int count, float* out) {
+  if (args.shape->conv_kernel == 4) {
+    convolve_rows<4>(args, first, width, row, count, out);
+  } else {
+    convolve_rows<0>(args, first, width, row, count, out);
   }
 }
 
@@ -219,15 +234,19 @@ static void transpose_keys(const float* k, int count, int dim, int padded, float
   }
 }
 
-/// Row i of `dots` times e^(L_i - L_j) for j < end, times `factor`; zero from `end` on.
-static inline void weigh_row(const float* dots, const double* sums, int i, int end, int padded, float factor,
-                             float* out) {
-  for (int j = 0; j < padded; ++j) out[j] = j < end ? static_cast<float>(sums[i] - sums[j]) : 0.0f;
-  for (int j = 0; j < padded; j += kLanes) {
-    const F32 weight = f32_mul(f32_exp(f32_load(out + j)), f32_load(dots + j));
-    f32_store(out + j, f32_mul(weight, f32_set1(factor)));
+/// Row i of both triangular matrices: dots times e^(L_i - L_j), below the diagonal times `minus_rate` and up to it.
+static inline void weigh_rows(const double* sums, int i, int padded, float minus_rate, const float* key_dots,
+                              const float* query_dots, float* minus_a, float* p) {
+  float exponents[kChunk];
+  const int used = round_up(i + 1, kLanes);
+  for (int j = 0; j < used; ++j) exponents[j] = static_cast<float>(sums[i] - sums[j <= i ? j : i]);
+  for (int j = 0; j < used; j += kLanes) {
+    const F32 decay = f32_exp(f32_load(exponents + j));
+    f32_store(minus_a + j, f32_mul(f32_mul(decay, f32_set1(minus_rate)), f32_load(key_dots + j)));
+    f32_store(p + j, f32_mul(decay, f32_load(query_dots + j)));
   }
-  for (int j = end; j < padded; ++j) out[j] = 0.0f;
+  for (int j = i; j < padded; ++j) minus_a[j] = 0.0f;
+  for (int j = i + 1; j < padded; ++j) p[j] = 0.0f;
 }
 
 /// n_i <- n_i + sum_{j < i} minus_a_ij n_j, top to bottom. minus_a [count, padded], n [count, dim]
@@ -240,7 +259,7 @@ static void substitute_forward(const float* minus_a, int count, int padded, int 
 
 static void chunk_value_head(const DeltaNetArgs& args, const DeltaNetScratch& s, int head, int first, int c) {
   const DeltaNetShape& shape = *args.shape;
-  const int key_dim = shape.key_dim, value_dim = shape.value_dim, padded = (c + kLanes - 1) / kLanes * kLanes;
+  const int key_dim = shape.key_dim, value_dim = shape.value_dim, padded = round_up(c, kLanes);
   double sums[kChunk];  // differences of long sums stay exact enough in double
   float minus_rates[kChunk];
   double sum = 0.0;
@@ -251,8 +270,8 @@ static void chunk_value_head(const DeltaNetArgs& args, const DeltaNetScratch& s,
   float* minus_a = s.weights;
   float* p = s.weights + c * padded;
   for (int i = 0; i < c; ++i) {
-    weigh_row(s.dots + i * padded, sums, i, i, padded, minus_rates[i], minus_a + i * padded);
-    weigh_row(s.dots + (c + i) * padded, sums, i, i + 1, padded, 1.0f, p + i * padded);
+    weigh_rows(sums, i, padded, minus_rates[i], s.dots + i * padded, s.dots + (c + i) * padded, minus_a + i * padded,
+               p + i * padded);
   }
 
   float* state = state_of(args, head);
@@ -298,7 +317,7 @@ static void mix_rows(const DeltaNetArgs& args, DeltaNetScratch& s, int key_head,
   l2_norm_rows(count, shape.key_dim, 1.0f, s.k);
   const bool one_by_one = count < kSmallestChunk;
   if (!one_by_one) {
-    const int padded = (count + kLanes - 1) / kLanes * kLanes;
+    const int padded = round_up(count, kLanes);
     transpose_keys(s.k, count, shape.key_dim, padded, s.k_transposed);
     gemm({s.k, shape.key_dim, 1}, RightMatrix<float>{s.k_transposed, padded}, 2 * count, padded, shape.key_dim, 0.0f,
          s.dots, padded);

@@ -5,6 +5,10 @@
 /// Elementary functions on vectors. Included after a header of kernels/cpu/simd.
 namespace pipo::kernels::cpu::PIPO_TARGET {
 
+static inline int smaller(int a, int b) { return a < b ? a : b; }
+static inline int larger(int a, int b) { return a > b ? a : b; }
+static inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
 /// The first `lanes` lanes. A constant `lanes` of kLanes costs nothing.
 static inline F32 load_lanes(const float* p, int lanes) {
   return lanes == kLanes ? f32_load(p) : f32_load_first(p, lanes);
