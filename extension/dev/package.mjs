@@ -17,7 +17,8 @@ export async function packageExtension() {
   const target = `${process.platform}-${process.arch}`;
   const file = inRoot(`pipo-${target}.vsix`);
   const vsce = inRoot("node_modules/@vscode/vsce/vsce");
-  await run(process.execPath, [vsce, "package", "--target", target, "--no-dependencies", "--allow-missing-repository", "--out", file], { quiet: true });
+  const flags = ["--target", target, "--no-dependencies", "--allow-missing-repository", "--no-rewrite-relative-links"];
+  await run(process.execPath, [vsce, "package", ...flags, "--out", file], { quiet: true });
   const { size } = statSync(file);
   if (sizeLimitBytes < size) throw new Trouble(`${file} has ${(size / 1e6).toFixed(1)} MB; the limit is ${sizeLimitBytes / 1e6} MB`);
   say(`packaged ${file} (${(size / 1e6).toFixed(1)} MB)`);

@@ -109,6 +109,8 @@ class Extension implements Disposable {
       accepted: generation.accepted,
       gated: generation.gated,
       confidence: generation.confidence === null ? null : rounded(generation.confidence, 2),
+      requests: this.statistics?.requests,
+      withdrawn: withdrawn(this.statistics),
     };
     this.log.info(`suggestion ${JSON.stringify(numbers)}`);
   }
@@ -124,6 +126,11 @@ class Extension implements Disposable {
       statistics: this.statistics,
     });
   }
+}
+
+/** Requests that ended because the user typed on. */
+function withdrawn(statistics: CompletionStatistics | null): number | undefined {
+  return statistics === null ? undefined : statistics.byReason.cancelled + statistics.byReason.superseded;
 }
 
 function rounded(value: number, digits = 1): number {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inWindow } from "../support/vscodeWindow";
+import { inWindow, showEverything } from "../support/vscodeWindow";
 
 const typescriptFile = `export function add(a: number, b: number): number {
   return a + b;
@@ -18,7 +18,7 @@ const silenceMs = 3_000;
 
 describe("switches", () => {
   test("the toggle command silences suggestions and brings them back", async () => {
-    await inWindow({ files: { "sums.ts": typescriptFile } }, async (window) => {
+    await inWindow({ files: { "sums.ts": typescriptFile }, settings: showEverything }, async (window) => {
       await window.ready();
       await window.workbench.runCommand("PIPO: Switch On or Off");
       await window.workbench.waitForStatus(/Switched off/);
@@ -35,7 +35,7 @@ describe("switches", () => {
   });
 
   test("a language can be switched off in its own settings block while others go on", async () => {
-    const settings = { "[python]": { "pipo.completion.enabled": false } };
+    const settings = { ...showEverything, "[python]": { "pipo.completion.enabled": false } };
     await inWindow({ files: { "sums.py": pythonFile, "sums.ts": typescriptFile }, settings }, async (window) => {
       await window.workbench.waitForStatus(/Switched off/);
       await window.workbench.focusEnd(window.file);

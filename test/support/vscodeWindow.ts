@@ -14,6 +14,17 @@ export interface WindowOptions {
   readonly defaultEditor?: boolean;
 }
 
+export interface SuggestionNumbers {
+  readonly tokens: number;
+  readonly steps: number;
+  readonly accepted: number;
+  readonly gated: number;
+  readonly withdrawn: number;
+}
+
+/** For tests that are about the editor and not about how sure the model is. */
+export const showEverything = { "pipo.completion.minConfidence": 0 };
+
 /** One VS Code window on a folder of its own, with the extension running in it. */
 export class VSCodeWindow {
   private constructor(
@@ -79,11 +90,16 @@ export class VSCodeWindow {
     return new VSCodeWindow(this.workbench, this.folder, file, this.serversBefore, this.closeBrowser);
   }
 
-  /** Saves with the keyboard and waits until the file has this text. */
-  async expectSaved(text: string): Promise<void> {
+  /**
+   * Saves with the keyboard and waits until the file has this text: what was there and typed to the letter, and behind
+   * it the suggestion as it stood on the screen, where a tab cannot be told from spaces.
+   */
+  async expectSaved(before: string, suggested = ""): Promise<void> {
+    const onScreen = (text: string) => text.replace(/[ \t]+/g, " ");
+    const isThere = (saved: string) => saved.startsWith(before) && onScreen(saved.slice(before.length)) === onScreen(suggested);
     await this.workbench.press("Control+s");
-    await waitUntil(() => this.saved() === text, 10_000, "the saved file").catch(() => {
-      throw new Error(`saved: ${JSON.stringify(this.saved())}\nexpected: ${JSON.stringify(text)}`);
+    await waitUntil(() => isThere(this.saved()), 10_000, "the saved file").catch(() => {
+      throw new Error(`saved: ${JSON.stringify(this.saved())}\nexpected: ${JSON.stringify(before + suggested)}`);
     });
   }
 
@@ -105,6 +121,14 @@ export class VSCodeWindow {
       .sort((a, b) => statSync(a).birthtimeMs - statSync(b).birthtimeMs);
     const newest = files.at(-1);
     return newest === undefined ? "" : readFileSync(newest, "utf8");
+  }
+
+  /** Numbers of the newest suggestion that the model wrote, from the log. */
+  numbers(): Promise<SuggestionNumbers> {
+    return waitUntil(() => {
+      const line = this.log().split("\n").findLast((one) => one.includes("suggestion {"));
+      return line === undefined ? undefined : (JSON.parse(line.slice(line.indexOf("{"))) as SuggestionNumbers);
+    }, 10_000, "the numbers of a suggestion in the log");
   }
 
   /** Written to `test-results/`. */
