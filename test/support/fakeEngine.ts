@@ -103,6 +103,7 @@ export class FakeModel implements LoadedModel {
       padTokenId: 0,
       stopTokenIds: [1],
       contextPairs: options.contextPairs ?? 4096,
+      maxSuffixTokens: undefined,
       license: "none",
     };
     this.info = {
@@ -159,9 +160,9 @@ export class FakeModel implements LoadedModel {
   ): Promise<TextResult> {
     const steps: TextStep[] = [];
     const startedAt = performance.now();
-    let stopReason: StopReason = "stopId";
+    let stopReason: StopReason = text.length > request.maxNewTokens ? "maxNewTokens" : "stopId";
     const logprob = request.logprobs ? Math.log(probability) : null;
-    for (let at = 0; at < text.length; at += 2) {
+    for (let at = 0; at < Math.min(text.length, request.maxNewTokens); at += 2) {
       await (stepMs > 0 ? sleep(stepMs) : nextTick());
       if (request.signal?.aborted) {
         stopReason = "cancelled";

@@ -1,11 +1,12 @@
 import type { EngineSettings, ModelSettings } from "../../protocol/settings.js";
+import type { DecodeMode } from "../engine/addon.js";
 import type { LoadedModel, TextSession } from "../engine/engine.js";
 import { budgetFor, PromptBuilder, type PromptBudget } from "../prompt/build.js";
 import { promptFormats } from "../prompt/registry.js";
 
 /** Most tokens in one suggestion, for one line and for a block. */
 export const maxLineTokens = 64;
-export const maxBlockTokens = 256;
+export const maxBlockTokens = 160;
 
 /** Settings that decide which model is loaded and how. */
 export interface LoadSettings {
@@ -18,7 +19,6 @@ export interface CompletionModel {
   readonly model: LoadedModel;
   readonly session: TextSession;
   readonly prompts: PromptBuilder;
-  readonly budget: PromptBudget;
   readonly stopIds: readonly number[];
 }
 
@@ -31,8 +31,23 @@ export function prepareForCompletion(model: LoadedModel): CompletionModel {
     model,
     prompts: new PromptBuilder(tokenizer, format),
     session: model.createSession(),
-    // The same session may be used in plain mode, where a position holds one token.
-    budget: budgetFor(card.contextPairs, maxBlockTokens),
     stopIds: [...new Set([...card.stopTokenIds, ...stopIds])].filter((id) => id !== card.padTokenId),
   };
+}
+
+/** What the settings ask for where the model has it; pairs where it has them otherwise. */
+export function decodeMode({ model }: CompletionModel, wanted: EngineSettings["mode"]): DecodeMode {
+  const { modes } = model.info;
+  if (wanted !== "auto" && modes.includes(wanted)) return wanted;
+  return modes.includes("pair") ? "pair" : "plain";
+}
+
+/**
+ * Tokens that a prompt may have, so that a whole block still fits the session. A position holds two tokens of a
+ * prompt in pair mode, and of what is generated at least one.
+ */
+export function promptBudget({ model }: CompletionModel, mode: DecodeMode): PromptBudget {
+  const { contextPairs, maxSuffixTokens } = model.card;
+  const positions = contextPairs - maxBlockTokens;
+  return budgetFor(mode === "pair" ? 2 * positions : positions, maxSuffixTokens);
 }

@@ -1,3 +1,4 @@
+import type { StopReason } from "../engine/addon.js";
 import type { TextRequest, TextResult, TextSession, TextStep } from "../engine/engine.js";
 import { endOfExtent, type ExtentRule } from "./block.js";
 
@@ -14,8 +15,8 @@ export interface GenerationLimits {
   readonly signal: AbortSignal;
 }
 
-/** Why writing ended: the model's own end, the extent, the limits, or nobody waiting. */
-export type GenerationEnd = "model" | "extent" | "unsure" | "timeLimit" | "withdrawn";
+/** Why writing ended: the model's own end, the extent, a limit of tokens or time, or nobody waiting. */
+export type GenerationEnd = "model" | "extent" | "unsure" | "tokenLimit" | "timeLimit" | "withdrawn";
 
 export interface Generation {
   readonly text: string;
@@ -36,8 +37,8 @@ export async function generate(
     writing.add(step);
     return writing.end === undefined;
   });
-  const end = limits.signal.aborted ? "withdrawn" : (writing.end ?? writing.lastVerdict());
-  const text = end === "timeLimit" ? wholeParts(writing.text) : result.text;
+  const end = limits.signal.aborted ? "withdrawn" : (writing.end ?? writing.ended(result.stopReason));
+  const text = end === "timeLimit" || end === "tokenLimit" ? wholeParts(result.text) : result.text;
   return { text, end, confidence: writing.confidence, result };
 }
 
@@ -71,9 +72,9 @@ class Writing {
     else if (performance.now() - this.firstAt > this.limits.timeLimitMs) this.end = this.verdict("timeLimit");
   }
 
-  /** The model ended by itself. */
-  lastVerdict(): GenerationEnd {
-    return this.verdict("model");
+  /** Nothing more will come, though the listener wanted more. */
+  ended(stopReason: StopReason): GenerationEnd {
+    return this.verdict(stopReason === "stopId" ? "model" : "tokenLimit");
   }
 
   get confidence(): number | null {

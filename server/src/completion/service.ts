@@ -1,12 +1,12 @@
 import type { CompletionStatistics, CompletionTrace, GenerationTrace } from "../../protocol/messages.js";
-import type { EngineSettings } from "../../protocol/settings.js";
+import type { PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { describeError, type Logger } from "../log.js";
 import { postprocess } from "../postprocess/pipeline.js";
 import type { Prompt } from "../prompt/build.js";
 import { extentRule, type ExtentRule } from "./block.js";
 import { CompletionCache } from "./completionCache.js";
-import { type CompletionModel, maxBlockTokens, maxLineTokens } from "./completionModel.js";
+import { type CompletionModel, decodeMode, maxBlockTokens, maxLineTokens, promptBudget } from "./completionModel.js";
 import { type DocumentContext, documentContext, toDocumentLineBreaks } from "./documentContext.js";
 import { ExcludedFiles } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
@@ -127,14 +127,14 @@ export class CompletionService {
     if (model === undefined) return this.failure();
 
     const rule = ruleFor(request, context);
+    const mode = decodeMode(model, request.settings.engine.mode);
     const generation = await this.scheduler.inTurn(signal, () => {
-      const prompt = trace.stage("prompt", () => model.prompts.build(context, model.budget));
-      return trace.stageAsync("generate", () => this.generate(model, prompt, request, rule, signal));
+      const prompt = trace.stage("prompt", () => model.prompts.build(context, promptBudget(model, mode)));
+      return trace.stageAsync("generate", () => this.generate(model, { prompt, mode, rule }, request.settings, signal));
     });
     if (generation === undefined || generation.end === "withdrawn") return empty(withdrawalOf(signal));
 
     const { text, changedBy } = trace.stage("postprocess", () => postprocess(generation.text, { document: context, rule }));
-    const mode = decodeMode(model, request.settings.engine.mode);
     trace.generated(generationTrace(generation, mode, rule, changedBy));
     if (generation.end === "unsure") return empty("lowConfidence");
     if (text === "") return empty(emptyReason(generation));
@@ -144,21 +144,19 @@ export class CompletionService {
 
   private async generate(
     model: CompletionModel,
-    prompt: Prompt,
-    { settings }: CompletionRequest,
-    rule: ExtentRule,
+    { prompt, mode, rule }: { readonly prompt: Prompt; readonly mode: DecodeMode; readonly rule: ExtentRule },
+    { completion, engine }: PipoSettings,
     signal: AbortSignal,
   ): Promise<Generation> {
-    const { threshold } = settings.engine;
-    const { minConfidence, timeLimitMs } = settings.completion;
+    const { minConfidence, timeLimitMs } = completion;
     const block = rule.extent === "block";
     const limits = { rule, minConfidence, timeLimitMs: block ? 2 * timeLimitMs : timeLimitMs, signal };
     const request = {
       promptIds: prompt.ids,
       maxNewTokens: block ? maxBlockTokens : maxLineTokens,
-      mode: decodeMode(model, settings.engine.mode),
+      mode,
       stopIds: model.stopIds,
-      ...(threshold !== null && { threshold }),
+      ...(engine.threshold !== null && { threshold: engine.threshold }),
     };
     try {
       const generation = await this.status.whileGenerating(() => generate(model.session, request, limits));
@@ -196,13 +194,6 @@ function ruleFor({ settings }: CompletionRequest, context: DocumentContext): Ext
 function emptyReason({ end, text }: Generation): "timeLimit" | "emptyText" | "filtered" {
   if (text.trim() !== "") return "filtered";
   return end === "timeLimit" ? "timeLimit" : "emptyText";
-}
-
-/** What the settings ask for where the model has it; pairs where it has them otherwise. */
-function decodeMode({ model }: CompletionModel, wanted: EngineSettings["mode"]): DecodeMode {
-  const { modes } = model.info;
-  if (wanted !== "auto" && modes.includes(wanted)) return wanted;
-  return modes.includes("pair") ? "pair" : "plain";
 }
 
 function generationTrace(

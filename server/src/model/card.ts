@@ -18,6 +18,8 @@ export interface ModelCard {
   readonly stopTokenIds: readonly number[];
   /** Positions that a session should hold: pairs in pair mode, tokens in plain mode. */
   readonly contextPairs: number;
+  /** Most tokens after the cursor that the model was trained with; undefined where nothing is said. */
+  readonly maxSuffixTokens: number | undefined;
   readonly license: string;
 }
 
@@ -32,6 +34,7 @@ const cardSchema = z.object({
   padTokenId: id.nullish(),
   stopTokenIds: z.array(id).nullish(),
   contextPairs: z.number().int().positive().nullish(),
+  maxSuffixTokens: z.number().int().min(0).nullish(),
   license: z.string().nullish(),
 });
 type CardFile = z.infer<typeof cardSchema>;
@@ -62,6 +65,7 @@ export async function readCard(directory: string, config: CheckpointConfig, toke
     padTokenId: file?.padTokenId ?? defaultPad(config, tokens),
     stopTokenIds: file?.stopTokenIds ?? (await defaultStopIds(directory, tokens)),
     contextPairs: Math.min(file?.contextPairs ?? defaultContextPairs, config.maxPositions),
+    maxSuffixTokens: file?.maxSuffixTokens ?? undefined,
     license: file?.license ?? "unknown",
   };
 }

@@ -1,5 +1,6 @@
 import type { Filter, FilterContext } from "./filter.js";
 import { cutAtSuffixCloser } from "./filters/cutAtSuffixCloser.js";
+import { cutInvalidCharacters } from "./filters/cutInvalidCharacters.js";
 import { cutSpecialTokens } from "./filters/cutSpecialTokens.js";
 import { dropEmpty } from "./filters/dropEmpty.js";
 import { dropRepeatedLines } from "./filters/dropRepeatedLines.js";
@@ -13,6 +14,7 @@ import { trimTrailingWhitespace } from "./filters/trimTrailingWhitespace.js";
 /** In the order in which they run: first what the model should not have written, then what the document already has. */
 export const filters: readonly Filter[] = [
   cutSpecialTokens,
+  cutInvalidCharacters,
   plainLineBreaks,
   matchIndentation,
   trimToExtent,

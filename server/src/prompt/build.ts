@@ -12,16 +12,17 @@ export interface PromptBudget {
 export const fullBudget: PromptBudget = { prefixTokens: 1_024, suffixTokens: 256 };
 
 /** Tokens that control tokens and a file name may take. */
-const layoutReserve = 64;
+const layoutReserve = 48;
 const smallestBudget: PromptBudget = { prefixTokens: 64, suffixTokens: 16 };
 
-/** The full budget, or as much of it as a session of `capacity` tokens holds beside `maxNewTokens`. */
-export function budgetFor(capacity: number, maxNewTokens: number): PromptBudget {
-  const room = capacity - maxNewTokens - layoutReserve;
+/** The full budget, or as much of it as fits `capacity` tokens; the text after the cursor takes at most `maxSuffixTokens`. */
+export function budgetFor(capacity: number, maxSuffixTokens = fullBudget.suffixTokens): PromptBudget {
+  const room = capacity - layoutReserve;
   const share = Math.min(1, room / (fullBudget.prefixTokens + fullBudget.suffixTokens));
+  const suffixTokens = Math.floor(fullBudget.suffixTokens * share);
   return {
     prefixTokens: Math.max(smallestBudget.prefixTokens, Math.floor(fullBudget.prefixTokens * share)),
-    suffixTokens: Math.max(smallestBudget.suffixTokens, Math.floor(fullBudget.suffixTokens * share)),
+    suffixTokens: Math.min(maxSuffixTokens, Math.max(smallestBudget.suffixTokens, suffixTokens)),
   };
 }
 

@@ -127,6 +127,10 @@ describe("limits", () => {
     expect(await test.text("x = █\n", { completion: { timeLimitMs: 50 } })).toBe("(timeLimit)");
   });
 
+  it("shows whole words when the tokens are used up", async () => {
+    expect(await says(`${"word ".repeat(12)}endlessword`).text("x = █\n")).toBe("word ".repeat(12).trimEnd());
+  });
+
   it("ends a block after the allowed lines", async () => {
     const lines = Array.from({ length: 30 }, (_, index) => `  call_number(${index})`).join("\n");
     const text = await says(`\n${lines}`).text("def f():█", { completion: { maxLines: 3 } });
@@ -140,12 +144,12 @@ describe("limits", () => {
 
 describe("the newest request wins", () => {
   it("supersedes the older one of the same document and stops the model", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(100), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
     const older = test.text("a = █\n");
     await until(() => test.model.stepsRun > 2);
     const newer = test.text("a = b█\n");
     expect(await older).toBe("(superseded)");
-    expect(await newer).toBe("x".repeat(100));
+    expect(await newer).toBe("x".repeat(60));
     expect(test.model.mostAtOnce).toBe(1);
   });
 
@@ -164,7 +168,7 @@ describe("the newest request wins", () => {
   });
 
   it("tells a withdrawn request from a superseded one", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(100), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
     const editor = new AbortController();
     const answer = test.text("a = █", { signal: editor.signal });
     await until(() => test.model.stepsRun > 2);

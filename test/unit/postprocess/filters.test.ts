@@ -15,6 +15,12 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ["keeps one that the document is about", 'pad = "<|fim_pad|>"\nx = █', '"<|fim_pad|>"', '"<|fim_pad|>"'],
     ["keeps operators that look alike", "x = █", "a <| b |> c", "a <| b |> c"],
   ],
+  cutInvalidCharacters: [
+    ["ends at bytes that were no text", "x = █", "'a\ufffdb'", "'a"],
+    ["ends at control characters", "x = █", "a\u0000b", "a"],
+    ["ends at half a character", "x = █", "a\ud83d", "a"],
+    ["keeps tabs, line breaks and wide characters", "x = █", "\t'😀'\r\n", "\t'😀'\r\n"],
+  ],
   plainLineBreaks: [["has only line feeds", "x = █", "a\r\nb\rc\n", "a\nb\nc\n"]],
   matchIndentation: [
     ["does not indent twice", "def f():\n    █", "    return 1", "return 1"],

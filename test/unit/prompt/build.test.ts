@@ -112,9 +112,10 @@ describe("time per keystroke", () => {
   });
 });
 
-it("shrinks the budget to what a session holds", () => {
-  expect(budgetFor(4096, 256)).toEqual(fullBudget);
-  const small = budgetFor(512, 256);
-  expect(small.prefixTokens + small.suffixTokens).toBeLessThanOrEqual(512 - 256 - 64);
+it("shrinks the budget to what a session holds, and the suffix to what the model knows", () => {
+  expect(budgetFor(4096)).toEqual(fullBudget);
+  const small = budgetFor(448);
+  expect(small.prefixTokens + small.suffixTokens).toBeLessThanOrEqual(448 - 48);
   expect(small.prefixTokens).toBeGreaterThan(3 * small.suffixTokens);
+  expect(budgetFor(4096, 128)).toEqual({ ...fullBudget, suffixTokens: 128 });
 });

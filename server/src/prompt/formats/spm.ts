@@ -11,7 +11,9 @@ export const spm: PromptFormat = {
     { text: suffix },
     { token: "<|fim_prefix|>" },
     { token: "<|file_sep|>" },
-    { text: `${fileName}\n${prefix}` },
+    // Tokenized apart, as in training: the line break must not join the prefix's indentation.
+    { text: `${fileName}\n` },
+    { text: prefix },
     { token: "<|fim_middle|>" },
   ],
   stopTokens: ["<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>", "<|repo_name|>"],
