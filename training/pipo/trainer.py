@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -119,13 +120,18 @@ class Run:
         at_checkpoint: Callable[[], None] = lambda: None,
         warm_steps: int = 60,
     ) -> None:
-        """Trains until the time budget is used. `losses_of` returns named scalars; `loss` is differentiated."""
+        """Trains until the time budget is used or SIGTERM comes; either way the last state is saved.
+
+        `losses_of` returns named scalars; `loss` is differentiated.
+        """
+        asked_to_stop: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _frame: asked_to_stop.append(number))
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         last_save = started = time.monotonic()
         before = self.seconds
         sums: dict[str, float] = {}
         speed_mark = (time.monotonic(), self.tokens)
-        while self.seconds < seconds:
+        while self.seconds < seconds and not asked_to_stop:
             batch = next(batches)
             losses = losses_of(batch)
             losses["loss"].backward()
