@@ -9,11 +9,14 @@ namespace {
 /// Queries (rows times query heads of one kv head) per task: enough to pay for bringing keys and values into fp32.
 constexpr int kQueriesPerTask = 32;
 /// Positions that are worth a task of their own.
-constexpr std::int64_t kShortestSplit = 128;
+constexpr std::int64_t kShortestSplit = 64;
+constexpr std::int64_t kPositionTile = 32;
 constexpr int kTasksPerThread = 3;
 /// Multiplications below which waking the workers costs more than it saves.
 constexpr std::int64_t kWorthSharing = 1 << 18;
 constexpr std::int64_t kElementGrain = 8192;
+
+std::int64_t divide_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
 std::int64_t positions_of(const AttentionArgs& args) {
   return static_cast<std::int64_t>(args.first_position) + args.rows - args.first_visible;
@@ -24,22 +27,27 @@ bool worth_sharing(const AttentionArgs& args) {
   return 2 * positions_of(args) * args.rows * shape.n_heads * shape.head_dim > kWorthSharing;
 }
 
-/// Long prompts give enough blocks of rows; a decode step over a long context is cut along the context instead.
-AttentionPlan plan_attention(const AttentionArgs& args, int threads) {
+std::int64_t tasks_per_split(const AttentionArgs& args) {
+  return divide_up(args.shape->n_kv_heads, args.plan.kv_heads) * args.plan.n_row_blocks;
+}
+
+/// Long prompts give enough blocks of rows; a decode step over a long context is cut along the context instead, and
+/// takes all kv heads at once, which reads the cache from front to back.
+AttentionPlan plan_attention(AttentionArgs args, int threads) {
   const AttentionShape& shape = *args.shape;
   const int group = shape.n_heads / shape.n_kv_heads;
-  AttentionPlan plan;
-  plan.row_block = std::clamp(kQueriesPerTask / group, 1, std::max(args.rows, 1));
-  plan.n_row_blocks = (args.rows + plan.row_block - 1) / plan.row_block;
+  AttentionPlan& plan = args.plan;
+  plan.row_block = std::clamp(kQueriesPerTask / group, 1, args.rows);
+  plan.n_row_blocks = static_cast<std::int32_t>(divide_up(args.rows, plan.row_block));
+  plan.kv_heads = args.rows == 1 ? shape.n_kv_heads : 1;
   const std::int64_t positions = positions_of(args);
-  const std::int64_t tasks = static_cast<std::int64_t>(shape.n_kv_heads) * plan.n_row_blocks;
   const std::int64_t wanted = threads > 1 && worth_sharing(args) ? kTasksPerThread * threads : 1;
-  const std::int64_t splits = std::clamp<std::int64_t>((wanted + tasks - 1) / tasks, 1, 1 + positions / kShortestSplit);
+  const std::int64_t splits =
+      std::clamp<std::int64_t>(divide_up(wanted, tasks_per_split(args)), 1, divide_up(positions, kShortestSplit));
   // Whole tiles; rounding up may make the last splits superfluous.
-  constexpr std::int64_t kTile = 32;
-  const std::int64_t split = ((positions + splits - 1) / splits + kTile - 1) / kTile * kTile;
+  const std::int64_t split = divide_up(divide_up(positions, splits), kPositionTile) * kPositionTile;
   plan.split = static_cast<std::int32_t>(split);
-  plan.n_splits = static_cast<std::int32_t>((positions + split - 1) / split);
+  plan.n_splits = static_cast<std::int32_t>(divide_up(positions, split));
   return plan;
 }
 
@@ -54,7 +62,7 @@ Status CpuBackend::attention_prepare(const AttentionShape& shape, const float* q
   const AttentionPrepareArgs args{&shape,   q_gate,         k,      v,     q_norm,  k_norm,
                                   inv_freq, first_position, &cache, q_out, gate_out};
   const std::int64_t floats_per_row = 2ll * (shape.n_heads + shape.n_kv_heads) * shape.head_dim;
-  for_ranges(rows, (kElementGrain + floats_per_row - 1) / floats_per_row, [&](std::int64_t begin, std::int64_t end) {
+  for_ranges(rows, divide_up(kElementGrain, floats_per_row), [&](std::int64_t begin, std::int64_t end) {
     target_.attention_prepare_rows(args, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end));
   });
   return Status::kOk;
@@ -68,6 +76,7 @@ Status CpuBackend::attention(const AttentionShape& shape, const float* q, const 
   args.plan = plan_attention(args, threads());
   const AttentionPlan& plan = args.plan;
   const std::int32_t blocks = shape.n_kv_heads * plan.n_row_blocks;
+  const auto tasks = static_cast<std::int32_t>(tasks_per_split(args) * plan.n_splits);
 
   const std::int64_t worker_floats = target_.attention_scratch(args);
   const std::int64_t partial_floats = static_cast<std::int64_t>(plan.row_block) * (shape.n_heads / shape.n_kv_heads) *
@@ -79,9 +88,9 @@ Status CpuBackend::attention(const AttentionShape& shape, const float* q, const 
   args.partials = scratch + threads() * worker_floats;
 
   if (!worth_sharing(args)) {
-    target_.attention_tasks(args, 0, blocks * plan.n_splits, scratch);
+    target_.attention_tasks(args, 0, tasks, scratch);
   } else {
-    pool_.parallel_for(blocks * plan.n_splits, [&](int task, int worker) {
+    pool_.parallel_for(tasks, [&](int task, int worker) {
       target_.attention_tasks(args, task, task + 1, scratch + worker * worker_floats);
     });
   }

@@ -44,12 +44,13 @@ struct AttentionPrepareArgs {
   float* gate_out;
 };
 
-/// How one attention call is cut into tasks: blocks of rows times ranges of positions, for each kv head.
+/// How one attention call is cut into tasks: blocks of rows times ranges of positions times groups of kv heads.
 struct AttentionPlan {
-  std::int32_t row_block = 1;     ///< rows of a task
+  std::int32_t row_block = 1;  ///< rows of a task
   std::int32_t n_row_blocks = 1;
-  std::int32_t split = 0;         ///< positions of a task
+  std::int32_t split = 0;  ///< positions of a task
   std::int32_t n_splits = 1;
+  std::int32_t kv_heads = 1;  ///< kv heads of a task
 };
 
 struct AttentionArgs {
@@ -97,7 +98,7 @@ struct Target {
   void (*attention_prepare_rows)(const AttentionPrepareArgs& args, std::int32_t begin, std::int32_t end);
   /// Scratch of one worker, in floats.
   std::int64_t (*attention_scratch)(const AttentionArgs& args);
-  /// Tasks 0 ... n_kv_heads * n_row_blocks * n_splits, the longest first.
+  /// Tasks 0 ... ceil(n_kv_heads / kv_heads) * n_row_blocks * n_splits, the longest first.
   void (*attention_tasks)(const AttentionArgs& args, std::int32_t begin, std::int32_t end, float* scratch);
   /// After all tasks, with more than one split: merges the partial results of n_kv_heads * n_row_blocks blocks.
   void (*attention_merge)(const AttentionArgs& args, std::int32_t begin, std::int32_t end);

@@ -6,9 +6,9 @@
 #include "kernels/cpu/ops/norm.h"
 #include "kernels/cpu/target.h"
 
-/// Attention in tiles of positions with an online softmax. A task owns the query heads of one kv head for a block of
-/// rows ("queries" below), so that keys and values are read once for all of them, and a range of positions. What it
-/// finds is a partial result that can be merged with those of other ranges:
+/// Attention in tiles of positions with an online softmax. A task owns a block of rows, a range of positions and one or
+/// more kv heads. The query heads of one kv head for those rows ("queries" below) share every key and value that is
+/// read. What a task finds is a partial result that can be merged with those of other ranges:
 ///   maximum m and sum l of exp(score - m) per query, and the sum of exp(score - m) * value.
 namespace pipo::kernels::cpu::PIPO_TARGET {
 
@@ -130,7 +130,10 @@ static inline void dot_tile(const float* q, int dim, const RightMatrix<Element>&
   }
   for_each_vector(dim, [&](std::int64_t d, int lanes) {
     F32 key[4];
-    for (int p = 0; p < 4; ++p) key[p] = load_elements(rows[p] + d, lanes);
+    for (int p = 0; p < 4; ++p) {
+      key[p] = load_elements(rows[p] + d, lanes);
+      prefetch(rows[p] + d + kPositionTile * keys.row_stride);
+    }
     for (int i = 0; i < kQueries; ++i) {
       const F32 query = load_lanes(q + static_cast<std::int64_t>(i) * dim + d, lanes);
       for (int p = 0; p < 4; ++p) sums[p][i] = f32_fma(query, key[p], sums[p][i]);
@@ -221,16 +224,33 @@ static inline RightMatrix<float> widen(const RightMatrix<std::uint16_t>& rows, i
   return {buffer, dim};
 }
 
-struct AttentionScratch {
+/// What a task keeps per kv head while it goes from tile to tile.
+struct HeadScratch {
   float* queries;  ///< [head_dim, padded] or [n_queries, head_dim]
+  float* maximum;  ///< [padded]
+  float* total;    ///< [padded]
+  float* partial;  ///< partial_floats
+};
+
+struct AttentionScratch {
   float* scores;   ///< [kPositionTile, padded]
-  float* maximum;  ///< [padded], as are total and shrink
-  float* total;
-  float* shrink;
+  float* shrink;   ///< [padded]
   float* widened;  ///< [kPositionTile, head_dim]
-  float* partial;
+  float* heads;    ///< [kv_heads, head_floats]
   std::int64_t floats;
 };
+
+static inline std::int64_t head_floats(const AttentionArgs& args) {
+  const std::int64_t padded = round_up(queries_of_block(args), kLanes);
+  return padded * (args.shape->head_dim + 2) + (partial_floats(args) + 15) / 16 * 16;
+}
+
+static inline HeadScratch head_scratch(const AttentionArgs& args, const AttentionScratch& scratch, int index) {
+  const std::int64_t padded = round_up(queries_of_block(args), kLanes);
+  float* queries = scratch.heads + index * head_floats(args);
+  float* maximum = queries + padded * args.shape->head_dim;
+  return {queries, maximum, maximum + padded, maximum + 2 * padded};
+}
 
 static inline AttentionScratch attention_scratch_at(const AttentionArgs& args, float* base) {
   const std::int64_t dim = args.shape->head_dim, padded = round_up(queries_of_block(args), kLanes);
@@ -240,77 +260,50 @@ static inline AttentionScratch attention_scratch_at(const AttentionArgs& args, f
     used += (floats + 15) / 16 * 16;
     return at;
   };
-  AttentionScratch scratch{take(dim * padded),
-                           take(kPositionTile * padded),
-                           take(padded),
-                           take(padded),
-                           take(padded),
-                           take(kPositionTile * dim),
-                           take(partial_floats(args)),
-                           0};
+  AttentionScratch scratch{};
+  scratch.scores = take(kPositionTile * padded);
+  scratch.shrink = take(padded);
+  scratch.widened = take(kPositionTile * dim);
+  scratch.heads = take(0);
+  take(args.plan.kv_heads * head_floats(args));
   scratch.floats = used;
   return scratch;
 }
 
-/// Rows of the cache lie apart by the other kv heads, so the hardware does not see them coming.
-template <class Element>
-static inline void prefetch_rows(const RightMatrix<Element>& rows, int count, int dim) {
-  constexpr int kPerLine = 64 / static_cast<int>(sizeof(Element));
-  for (int p = 0; p < count; ++p) {
-    for (int d = 0; d < dim; d += kPerLine) prefetch(rows.data + p * rows.row_stride + d);
-  }
-}
-
 template <class Element>
 static void attend_tile(const AttentionArgs& args, const AttentionTask& task, const AttentionScratch& scratch,
-                        int first, int count, float* sums) {
+                        const HeadScratch& head, int first, int count, float* sums) {
   const int dim = args.shape->head_dim, n = task.n_queries, padded = round_up(n, kLanes);
   const RightMatrix<Element> keys = cache_rows<Element>(args, args.cache->keys, task.kv_head, first);
   const RightMatrix<Element> values = cache_rows<Element>(args, args.cache->values, task.kv_head, first);
   const float keep = first == task.first ? 0.0f : 1.0f;
-  prefetch_rows(values, count, dim);
-  prefetch_rows(cache_rows<Element>(args, args.cache->keys, task.kv_head, first + count),
-                smaller(kPositionTile, task.last - first - count), dim);
   if (queries_fill_lanes(n)) {
     const RightMatrix<float> wide_keys = widen(keys, count, dim, scratch.widened);
-    gemm({wide_keys.data, wide_keys.row_stride, 1}, RightMatrix<float>{scratch.queries, padded}, count, padded, dim,
-         0.0f, scratch.scores, padded);
+    gemm({wide_keys.data, wide_keys.row_stride, 1}, RightMatrix<float>{head.queries, padded}, count, padded, dim, 0.0f,
+         scratch.scores, padded);
     mask_future(args, task, first, count, padded, scratch.scores);
-    softmax_columns(count, padded, scratch.scores, scratch.maximum, scratch.total, scratch.shrink);
+    softmax_columns(count, padded, scratch.scores, head.maximum, head.total, scratch.shrink);
     if (keep != 0.0f) shrink_sums(n, dim, scratch.shrink, sums);
     gemm({scratch.scores, 1, padded}, widen(values, count, dim, scratch.widened), n, dim, count, keep, sums, dim);
   } else {
-    dot_scores(scratch.queries, n, dim, keys, count, scratch.scores);
+    dot_scores(head.queries, n, dim, keys, count, scratch.scores);
     mask_future_rows(args, task, first, count, scratch.scores);
-    softmax_rows(n, scratch.scores, scratch.maximum, scratch.total, scratch.shrink);
+    softmax_rows(n, scratch.scores, head.maximum, head.total, scratch.shrink);
     if (keep != 0.0f) shrink_sums(n, dim, scratch.shrink, sums);
     gemm({scratch.scores, kPositionTile, 1}, values, n, dim, count, keep, sums, dim);
   }
 }
 
-static void attend(const AttentionArgs& args, const AttentionTask& task, const AttentionScratch& scratch,
-                   const AttentionPartial& partial) {
-  const int n = task.n_queries, padded = round_up(n, kLanes);
+static void start_head(const AttentionArgs& args, const AttentionTask& task, const HeadScratch& head) {
+  const int padded = round_up(task.n_queries, kLanes);
   for (int i = 0; i < padded; ++i) {
-    scratch.maximum[i] = kNoScore;
-    scratch.total[i] = 0.0f;
+    head.maximum[i] = kNoScore;
+    head.total[i] = 0.0f;
   }
-  if (queries_fill_lanes(n)) {
-    transpose_queries(args, task, padded, scratch.queries);
+  if (queries_fill_lanes(task.n_queries)) {
+    transpose_queries(args, task, padded, head.queries);
   } else {
-    scale_queries(args, task, scratch.queries);
-  }
-  for (int first = task.first; first < task.last; first += kPositionTile) {
-    const int count = smaller(kPositionTile, task.last - first);
-    if (args.cache->type == KvType::kF32) {
-      attend_tile<float>(args, task, scratch, first, count, partial.sums);
-    } else {
-      attend_tile<std::uint16_t>(args, task, scratch, first, count, partial.sums);
-    }
-  }
-  for (int i = 0; i < n; ++i) {
-    partial.maximum[i] = scratch.maximum[i];
-    partial.total[i] = scratch.total[i];
+    scale_queries(args, task, head.queries);
   }
 }
 
@@ -347,24 +340,54 @@ static void finish_block(const AttentionArgs& args, const AttentionTask& task, f
   }
 }
 
+/// Where the partial result of a kv head goes: into the worker's scratch if it is already the whole one.
+static inline float* partial_of(const AttentionArgs& args, const HeadScratch& head, int kv_head, int block, int split) {
+  const AttentionPlan& plan = args.plan;
+  if (plan.n_splits == 1) return head.partial;
+  const std::int64_t index = (static_cast<std::int64_t>(kv_head) * plan.n_row_blocks + block) * plan.n_splits + split;
+  return args.partials + index * partial_floats(args);
+}
+
+/// kv heads [first_kv_head, ...) of one block and split, tile by tile, so that the cache is read in its own order.
+static void attend(const AttentionArgs& args, const AttentionScratch& scratch, int first_kv_head, int block,
+                   int split) {
+  const int kv_heads = smaller(args.plan.kv_heads, args.shape->n_kv_heads - first_kv_head);
+  const auto task_of = [&](int h) { return task_of_block(args, first_kv_head + h, block, split); };
+  for (int h = 0; h < kv_heads; ++h) start_head(args, task_of(h), head_scratch(args, scratch, h));
+  const AttentionTask range = task_of(0);
+  for (int first = range.first; first < range.last; first += kPositionTile) {
+    const int count = smaller(kPositionTile, range.last - first);
+    for (int h = 0; h < kv_heads; ++h) {
+      const HeadScratch head = head_scratch(args, scratch, h);
+      float* sums = partial_of(args, head, first_kv_head + h, block, split);
+      if (args.cache->type == KvType::kF32) {
+        attend_tile<float>(args, task_of(h), scratch, head, first, count, sums);
+      } else {
+        attend_tile<std::uint16_t>(args, task_of(h), scratch, head, first, count, sums);
+      }
+    }
+  }
+  for (int h = 0; h < kv_heads; ++h) {
+    const HeadScratch head = head_scratch(args, scratch, h);
+    float* data = partial_of(args, head, first_kv_head + h, block, split);
+    const AttentionPartial partial = partial_at(args, data);
+    for (int i = 0; i < range.n_queries; ++i) {
+      partial.maximum[i] = head.maximum[i];
+      partial.total[i] = head.total[i];
+    }
+    if (args.plan.n_splits == 1) finish_block(args, task_of(h), data);
+  }
+}
+
 static std::int64_t attention_scratch(const AttentionArgs& args) { return attention_scratch_at(args, nullptr).floats; }
 
 static void attention_tasks(const AttentionArgs& args, std::int32_t begin, std::int32_t end, float* scratch_base) {
   const AttentionScratch scratch = attention_scratch_at(args, scratch_base);
   const AttentionPlan& plan = args.plan;
-  const int per_block = args.shape->n_kv_heads * plan.n_splits;
+  const int parts = (args.shape->n_kv_heads + plan.kv_heads - 1) / plan.kv_heads;
   for (int t = begin; t < end; ++t) {
-    const int block = plan.n_row_blocks - 1 - t / per_block;  // later rows see more, so they come first
-    const int kv_head = t % per_block / plan.n_splits, split = t % plan.n_splits;
-    const AttentionTask task = task_of_block(args, kv_head, block, split);
-    if (plan.n_splits == 1) {
-      attend(args, task, scratch, partial_at(args, scratch.partial));
-      finish_block(args, task, scratch.partial);
-    } else {
-      const std::int64_t index =
-          (static_cast<std::int64_t>(kv_head) * plan.n_row_blocks + block) * plan.n_splits + split;
-      attend(args, task, scratch, partial_at(args, args.partials + index * partial_floats(args)));
-    }
+    const int block = plan.n_row_blocks - 1 - t / (parts * plan.n_splits);  // later rows see more, so they come first
+    attend(args, scratch, t / plan.n_splits % parts * plan.kv_heads, block, t % plan.n_splits);
   }
 }
 

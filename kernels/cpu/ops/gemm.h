@@ -37,6 +37,9 @@ inline constexpr int kTileVectors = 2;  // 16 registers
 inline constexpr int kTileVectors = 4;  // 32 registers
 #endif
 
+/// Right sides in bf16 come straight from a cache in memory, often with other heads between their rows.
+inline constexpr int kRowsAhead = 32;
+
 /// kRows x kVectors vectors of the product; with kVectors = 1 only the first `lanes` columns.
 template <int kRows, int kVectors, class Element>
 static inline void gemm_tile(const LeftMatrix& a, const RightMatrix<Element>& b, int k, int lanes, float keep,
@@ -53,6 +56,7 @@ static inline void gemm_tile(const LeftMatrix& a, const RightMatrix<Element>& b,
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       right[v] = load_elements(row + v * kLanes, kVectors > 1 ? kLanes : lanes);
+      if (sizeof(Element) == 2) prefetch(row + v * kLanes + kRowsAhead * b.row_stride);
     }
     const float* left = a.data + i * a.column_stride;
 #pragma GCC unroll 8
