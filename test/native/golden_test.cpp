@@ -2,13 +2,8 @@
 /// backend.
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
-#include "kernels/backend.h"
-#include "pipo/engine.h"
-#include "pipo/session.h"
-#include "support/check.h"
-#include "support/golden.h"
+#include "native/engine_fixture.h"
 
 using namespace pipo;
 using pipo::test::Golden;
@@ -17,17 +12,6 @@ using pipo::test::GoldenTensor;
 namespace {
 
 constexpr float kTolerance = 1e-4f;
-const char* const kCheckpoints[] = {"tiny-08b", "tiny-4b", "tiny-9b", "tiny-plain", "tiny-lora"};
-
-std::string directory_of(const std::string& name) { return std::string(PIPO_GOLDEN_DIR) + "/" + name; }
-
-std::shared_ptr<Engine> load(const std::string& name, const std::string& kernels, WeightDtype dtype) {
-  LoadOptions options;
-  options.dtype = dtype;
-  options.threads = 2;
-  options.kernels = kernels;
-  return Engine::load(test::read_description(directory_of(name)), options);
-}
 
 /// Largest difference over the largest magnitude of a row.
 float relative_error(const float* found, const float* expected, std::int64_t n) {
@@ -138,8 +122,8 @@ void for_each_case(const Golden& golden, const std::string& kind, const std::str
 }
 
 void check_checkpoint(const std::string& name, const std::string& kernels) {
-  const Golden golden(directory_of(name));
-  const auto session = load(name, kernels, WeightDtype::kF32)->create_session(512);
+  const Golden golden(test::golden_directory(name));
+  const auto session = test::load_golden(name, test::load_options(WeightDtype::kF32, kernels))->create_session(512);
   const int failures_before = test::failures();
   for_each_case(golden, "pair", "ids", [&](const std::string& at) { check_pair_case(*session, golden, at); });
   for_each_case(golden, "plain", "ids", [&](const std::string& at) { check_plain_case(*session, golden, at); });
@@ -153,7 +137,7 @@ void check_checkpoint(const std::string& name, const std::string& kernels) {
 
 TEST("fp32 agrees with the goldens on every backend") {
   for (const std::string& kernels : kernels::available_backends()) {
-    for (const char* name : kCheckpoints) check_checkpoint(name, kernels);
+    for (const char* name : test::kAllCheckpoints) check_checkpoint(name, kernels);
   }
 }
 

@@ -1,3 +1,4 @@
+#include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -53,6 +54,12 @@ class GenerateTask : public SessionTask {
     if (is_cancelled() && was_stopped) result_.stop_reason = reason_of_cancelling();
   }
 
+  void cancel() override {
+    SessionTask::cancel();
+    const std::lock_guard lock(mutex_);  // or the wake-up could fall between the waiter's look and its sleep
+    answered_.notify_all();
+  }
+
   void deliver(Napi::Env env) override {
     std::vector<Step> steps;
     {
@@ -60,8 +67,10 @@ class GenerateTask : public SessionTask {
       steps.swap(waiting_);
     }
     for (const Step& step : steps) {
-      if (listener_stopped_) return;
-      call_listener(env, step);
+      if (!listener_stopped_) call_listener(env, step);
+      const std::lock_guard lock(mutex_);
+      n_answered_++;
+      answered_.notify_all();
     }
   }
 
@@ -77,14 +86,15 @@ class GenerateTask : public SessionTask {
     GenerateTask& task;
   };
 
-  /// On the generating thread. The engine does not wait for JavaScript: at most one more step is computed.
+  /// On the generating thread. The engine is at most one step ahead of the listener, so that what a listener does not
+  /// want is hardly computed, and an answer in time costs nothing.
   bool keep_going_after(const Step& step) {
     if (!has_listener_) return !is_cancelled();
-    {
-      const std::lock_guard lock(mutex_);
-      waiting_.push_back(step);
-    }
+    std::unique_lock lock(mutex_);
+    waiting_.push_back(step);
+    n_produced_++;
     tasks_.notify();
+    answered_.wait(lock, [this] { return n_produced_ <= n_answered_ + 1 || is_cancelled(); });
     return !listener_stopped_ && !is_cancelled();
   }
 
@@ -105,8 +115,11 @@ class GenerateTask : public SessionTask {
   const bool has_listener_ = !on_step_.IsEmpty();
   std::optional<Napi::Error> listener_error_;
   std::atomic<bool> listener_stopped_{false};
-  std::mutex mutex_;
-  std::vector<Step> waiting_;  // guarded by mutex_
+  std::mutex mutex_;  // guards the fields up to answered_
+  std::vector<Step> waiting_;
+  std::int64_t n_produced_ = 0;
+  std::int64_t n_answered_ = 0;
+  std::condition_variable answered_;
   GenerateResult result_;
 };
 

@@ -1,0 +1,198 @@
+/// Cancellation, closing and several sessions at once. Run under the thread sanitizer too.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "core/turn_queue.h"
+#include "native/engine_fixture.h"
+#include "weights/random_model.h"
+
+using namespace pipo;
+using test::greedy;
+
+namespace {
+
+/// A model large enough that its prefill takes a while.
+std::shared_ptr<Engine> slow_engine(const test::TempFolder& folder) {
+  const std::string file = folder.file("random.pipo");
+  ModelConfig config = released_config("tiny");
+  write_random_packed_file(file, "random", config, WeightDtype::kInt8, 32, 2);
+  return Engine::load_packed(file, test::load_options(WeightDtype::kInt8, "reference"));
+}
+
+}  // namespace
+
+TEST("sessions of one engine at once give the tokens that each gives alone") {
+  const auto engine = test::load_golden("tiny-4b");
+  constexpr std::size_t kSessions = 4;
+  std::vector<GenerateRequest> requests;
+  std::vector<std::vector<std::int32_t>> alone(kSessions), together(kSessions);
+  for (std::size_t i = 0; i < kSessions; ++i) {
+    requests.push_back(greedy(test::random_ids(engine->config(), 50 + 31 * i, static_cast<std::uint32_t>(i)), 40));
+    requests[i].mode = i == 3 ? DecodeMode::kPlain : DecodeMode::kPair;
+    requests[i].sampling.temperature = i % 2 == 0 ? 0.0f : 0.8f;
+    requests[i].sampling.seed = i;
+    alone[i] = engine->create_session(256)->generate(requests[i]).slots;
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < kSessions; ++i) {
+    threads.emplace_back([&, i] { together[i] = engine->create_session(256)->generate(requests[i]).slots; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < kSessions; ++i) CHECK(together[i] == alone[i]);
+}
+
+TEST("two sessions take turns step by step") {
+  const auto engine = test::load_golden("tiny-4b");
+  std::atomic<int> running{0};
+  std::atomic<int> steps[2] = {0, 0};
+  std::atomic<int> most_apart{0};
+  const auto run = [&](int me) {
+    ++running;
+    while (running < 2) std::this_thread::yield();
+    engine->create_session(512)->generate(greedy(test::random_ids(engine->config(), 20, 1), 400, 1.0f), [&](const Step&) {
+      const int mine = ++steps[me], others = steps[1 - me];
+      if (others > 0 && others < 300 && mine < 300) most_apart = std::max(most_apart.load(), std::abs(mine - others));
+      return true;
+    });
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+  CHECK(steps[0] == 400 && steps[1] == 400);
+  CHECK_MESSAGE(most_apart < 100, "one session ran " + std::to_string(most_apart) + " steps ahead");
+}
+
+TEST("cancelling from another thread stops within a decode step") {
+  const auto engine = test::load_golden("tiny-08b");
+  const auto session = engine->create_session(4096);
+  std::atomic<int> steps{0};
+  std::thread canceller;
+  const GenerateResult result = session->generate(greedy({1, 2, 3, 4}, 100000, 0.5f), [&](const Step&) {
+    if (++steps == 5) canceller = std::thread([&] { session->cancel(); });
+    if (steps == 6) canceller.join();  // the flag is up before this step ends
+    return true;
+  });
+  CHECK(result.stop_reason == StopReason::kCancelled);
+  CHECK(result.stats.steps <= 6);
+  CHECK(static_cast<int>(result.slots.size()) == 2 * result.stats.steps);
+  // The session goes on, and equals a fresh one.
+  const auto again = session->generate(greedy({1, 2, 3, 4}, 30));
+  CHECK(again.slots == engine->create_session(64)->generate(greedy({1, 2, 3, 4}, 30)).slots);
+}
+
+TEST("cancelling a prefill stops within a layer, and what was done before counts") {
+  const test::TempFolder folder;
+  const auto engine = slow_engine(folder);
+  const auto session = engine->create_session(8192);
+  const auto prompt = test::random_ids(engine->config(), 4000, 3);
+  std::atomic<bool> done{false};
+  std::chrono::steady_clock::time_point cancelled_at;
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    cancelled_at = std::chrono::steady_clock::now();
+    session->cancel();
+  });
+  const GenerateResult result = session->generate(greedy(prompt, 4));
+  const auto waited = std::chrono::steady_clock::now() - cancelled_at;
+  canceller.join();
+  CHECK(result.stop_reason == StopReason::kCancelled && result.tokens.empty());
+  // A chunk of the reference kernels takes seconds under a sanitizer, a layer a small part of that.
+  CHECK(waited < std::chrono::milliseconds(2500));
+  CHECK(result.stats.extend_positions % 128 == 0);
+}
+
+TEST("a session that was stopped in the middle of a prefill equals a fresh one afterwards") {
+  const auto engine = test::load_golden("tiny-9b");
+  const auto prompt = test::random_ids(engine->config(), 1400, 5);
+  const auto expected = engine->create_session(2048)->generate(greedy(prompt, 20)).slots;
+  for (const int microseconds : {50, 400, 1500, 3000, 8000}) {
+    const auto session = engine->create_session(2048);
+    std::thread canceller([&] {
+      std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+      session->cancel();
+    });
+    session->generate(greedy(prompt, 20));
+    canceller.join();
+    CHECK(session->generate(greedy(prompt, 20)).slots == expected);
+  }
+}
+
+TEST("a listener that answers false stops generation after its step") {
+  const auto session = test::load_golden("tiny-08b")->create_session(64);
+  int steps = 0;
+  const GenerateResult result = session->generate(greedy({1, 2}, 50), [&](const Step&) { return ++steps < 3; });
+  CHECK(result.stop_reason == StopReason::kListenerStopped && result.stats.steps == 3);
+}
+
+TEST("one request at a time per session") {
+  const auto engine = test::load_golden("tiny-08b");
+  const auto session = engine->create_session(64);
+  bool refused = false;
+  session->generate(greedy({1, 2}, 4), [&](const Step&) {
+    refused = test::error_of([&] { session->generate(greedy({1}, 1)); }) == ErrorCode::kBusy &&
+              test::error_of([&] { session->reset(); }) == ErrorCode::kBusy;
+    return false;
+  });
+  CHECK(refused);
+  CHECK(session->generate(greedy({1, 2}, 4)).stats.tokens == 4);
+}
+
+TEST("closing the engine ends every running request and refuses later ones") {
+  const auto engine = test::load_golden("tiny-08b");
+  std::vector<std::thread> threads;
+  std::atomic<int> started{0};
+  StopReason reasons[3] = {};
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      bool first = true;
+      const auto session = engine->create_session(4096);
+      reasons[i] = session
+                       ->generate(greedy({1, 2, 3}, 100000, 1.0f),
+                                  [&](const Step&) {
+                                    if (first) ++started;
+                                    first = false;
+                                    return true;
+                                  })
+                       .stop_reason;
+    });
+  }
+  while (started < 3) std::this_thread::yield();
+  engine->close();
+  for (std::thread& thread : threads) thread.join();
+  for (const StopReason reason : reasons) {
+    CHECK(reason == StopReason::kEngineClosed || reason == StopReason::kContextFull);
+  }
+  CHECK(test::error_of([&] { engine->create_session(16); }) == ErrorCode::kClosed);
+}
+
+TEST("a session keeps its engine alive") {
+  auto engine = test::load_golden("tiny-08b");
+  const auto session = engine->create_session(64);
+  engine.reset();
+  CHECK(session->generate(greedy({1, 2, 3}, 6)).stats.tokens == 6);
+}
+
+TEST("turns are given in the order in which they were asked for, and waiting can be given up") {
+  TurnQueue queue;
+  std::vector<int> order;
+  std::atomic<bool> give_up{false};
+  std::vector<std::thread> threads;
+  {
+    const Turn held(queue, [] { return false; });
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&, i] {
+        const Turn turn(queue, [&, i] { return i == 2 && give_up; });
+        if (turn) order.push_back(i);
+      });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    give_up = true;
+    queue.wake();
+    threads[2].join();  // without the turn ever having been free
+  }
+  for (const int i : {0, 1, 3}) threads[i].join();
+  CHECK(order == (std::vector<int>{0, 1, 3}));
+}
+
+int main(int argc, char** argv) { return pipo::test::run(argc, argv); }

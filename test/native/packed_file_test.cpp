@@ -1,0 +1,171 @@
+/// The packed file: used when fresh, made again when anything about it is wrong, and never left half-written.
+#include <fstream>
+#include <thread>
+
+#include "native/engine_fixture.h"
+#include "weights/packed_file.h"
+#include "weights/random_model.h"
+
+using namespace pipo;
+using test::greedy;
+
+namespace {
+
+LoadOptions into(const std::string& file, WeightDtype dtype = WeightDtype::kInt8) {
+  LoadOptions options = test::load_options(dtype);
+  options.packed_file = file;
+  return options;
+}
+
+std::vector<std::int32_t> tokens_of(Engine& engine) {
+  return engine.create_session(128)->generate(greedy(test::random_ids(engine.config(), 20, 1), 16)).slots;
+}
+
+std::string read_all(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_all(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+}  // namespace
+
+TEST("a fresh packed file is mapped and gives the same tokens, also without its sources") {
+  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4}) {
+    const test::TempFolder folder;
+    const std::string file = folder.file("model.pipo");
+    const auto memory = test::load_golden("tiny-9b", test::load_options(dtype));
+    const auto packed = test::load_golden("tiny-9b", into(file, dtype));
+    CHECK(!packed->info().from_packed_file && packed->info().packed_file_note.empty());
+    const auto mapped = test::load_golden("tiny-9b", into(file, dtype));
+    CHECK(mapped->info().from_packed_file);
+    const auto alone = Engine::load_packed(file, test::load_options());
+    CHECK(alone->info().dtype == dtype && alone->info().name == "tiny-9b");
+    const auto expected = tokens_of(*memory);
+    CHECK(tokens_of(*packed) == expected && tokens_of(*mapped) == expected && tokens_of(*alone) == expected);
+    CHECK(folder.n_files() == 1);
+  }
+}
+
+TEST("another fingerprint, dtype, group or config makes it stale") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  const ModelDescription model = test::read_description(test::golden_directory("tiny-08b"));
+  Engine::load(model, into(file));
+  const auto is_fresh = [&](const ModelDescription& m, const LoadOptions& o) {
+    return Engine::load(m, o)->info().from_packed_file;
+  };
+  CHECK(is_fresh(model, into(file)));
+  CHECK(!is_fresh(model, into(file, WeightDtype::kInt4)));
+  CHECK(is_fresh(model, into(file, WeightDtype::kInt4)));
+  LoadOptions wide = into(file, WeightDtype::kInt4);
+  wide.group_size = 64;
+  CHECK(!is_fresh(model, wide));
+  ModelDescription changed = model;
+  changed.fingerprint += "!";
+  CHECK(!is_fresh(changed, wide));
+  ModelDescription other_rope = changed;
+  other_rope.config.rope_theta = 5e5;
+  CHECK(!is_fresh(other_rope, wide));
+  CHECK(is_fresh(other_rope, wide));
+}
+
+TEST("a damaged or half-written file is noticed and made again") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  const auto expected = tokens_of(*test::load_golden("tiny-08b", into(file)));
+  const std::string good = read_all(file);
+  std::vector<std::string> bad = {"", "PIPO", good.substr(0, good.size() / 2), good.substr(0, good.size() - 1),
+                                  good + "x"};
+  // One flipped bit anywhere: magic, version, sizes, header, tables, weights.
+  for (const std::size_t at : {0ul, 9ul, 17ul, 25ul, 40ul, 60ul, 300ul, 3000ul, good.size() / 2, good.size() - 70}) {
+    bad.push_back(good);
+    bad.back()[at] ^= 0x10;
+  }
+  for (std::size_t i = 0; i < bad.size(); ++i) {
+    write_all(file, bad[i]);
+    std::string words;
+    CHECK(test::error_of([&] { Engine::load_packed(file, test::load_options()); }, &words) == ErrorCode::kBadFile);
+    CHECK(words.find(file) != std::string::npos);
+    const auto engine = test::load_golden("tiny-08b", into(file));
+    CHECK_MESSAGE(!engine->info().from_packed_file, "bad file " + std::to_string(i) + " was used");
+    CHECK(tokens_of(*engine) == expected);
+    CHECK_MESSAGE(read_all(file) == good, "bad file " + std::to_string(i) + " was not made again");
+  }
+}
+
+TEST("a file that cannot be written leaves nothing behind and loading goes on in memory") {
+  const test::TempFolder folder;
+  write_all(folder.file("blocker"), "a file, not a folder");
+  const auto engine = test::load_golden("tiny-08b", into(folder.file("blocker/model.pipo")));
+  CHECK(engine->info().packed_file_note.find("model.pipo") != std::string::npos);
+  CHECK(tokens_of(*engine) == tokens_of(*test::load_golden("tiny-08b", test::load_options(WeightDtype::kInt8))));
+  CHECK(folder.n_files() == 1);
+}
+
+TEST("a full disk leaves no file and loading goes on in memory") {
+  const test::TempFolder folder;
+  const test::FileSizeLimit limit(64 << 10);
+  const auto engine = test::load_golden("tiny-08b", into(folder.file("model.pipo")));
+  CHECK(!engine->info().packed_file_note.empty());
+  CHECK(folder.n_files() == 0);
+  CHECK(!tokens_of(*engine).empty());
+}
+
+TEST("leftovers of crashed writers are removed, those of others are not") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  write_all(file + ".tmp-1-0", "half of a model");
+  write_all(folder.file("other.pipo.tmp-1-0"), "another model's");
+  test::load_golden("tiny-08b", into(file));
+  CHECK(!std::filesystem::exists(file + ".tmp-1-0"));
+  CHECK(std::filesystem::exists(folder.file("other.pipo.tmp-1-0")));
+}
+
+TEST("several writers of one file at once do not disturb each other") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  std::vector<std::thread> threads;
+  std::vector<std::vector<std::int32_t>> tokens(4);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    threads.emplace_back([&, i] { tokens[i] = tokens_of(*test::load_golden("tiny-4b", into(file))); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& t : tokens) CHECK(t == tokens[0] && !t.empty());
+  CHECK(folder.n_files() == 1);
+  CHECK(test::load_golden("tiny-4b", into(file))->info().from_packed_file);
+}
+
+TEST("packing reports progress and can be cancelled without a trace") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  const ModelDescription model = test::read_description(test::golden_directory("tiny-4b"));
+  double last = -1;
+  bool ready = false;
+  Engine::load(model, into(file), [&](LoadStage stage, double fraction) {
+    CHECK(fraction >= last && fraction <= 1.0);
+    last = fraction;
+    ready = stage == LoadStage::kReady;
+  });
+  CHECK(ready && last == 1.0);
+  std::filesystem::remove(file);
+  const std::atomic<bool> cancelled{true};
+  CHECK(test::error_of([&] { Engine::load(model, into(file), {}, &cancelled); }) == ErrorCode::kCancelled);
+  CHECK(folder.n_files() == 0);
+}
+
+TEST("a random model of any released shape is planned, and the tiny one runs") {
+  for (const char* size : {"0.8b", "2b", "4b", "9b"}) {
+    const PackedHeader header = plan_packed(size, "", released_config(size), WeightDtype::kInt4, 64);
+    CHECK(header.file_bytes > 400'000'000u && header.file_bytes < 8'000'000'000u);
+  }
+  const test::TempFolder folder;
+  const std::string file = folder.file("random.pipo");
+  write_random_packed_file(file, "random", released_config("tiny"), WeightDtype::kInt4, 32, 2);
+  const auto engine = Engine::load_packed(file, test::load_options());
+  CHECK(tokens_of(*engine).size() >= 16);
+}
+
+int main(int argc, char** argv) { return pipo::test::run(argc, argv); }
