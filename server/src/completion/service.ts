@@ -41,10 +41,12 @@ export class CompletionService {
   /** Never rejects: what goes wrong is logged and becomes a reason. */
   async complete(request: CompletionRequest): Promise<CompletionResult> {
     const trace = new TraceRecorder(`${++this.requests}`, request);
-    const result = await this.answer(request, trace).catch((error: unknown) => {
-      this.log.error(`A request failed: ${describeError(error)}`);
-      return empty("engineFailed", describeError(error));
-    });
+    const result = await this.scheduler
+      .admit(request.document.uri, request.signal, (signal) => this.answer(request, signal, trace))
+      .catch((error: unknown) => {
+        this.log.error(`A request failed: ${describeError(error)}`);
+        return empty("engineFailed", describeError(error));
+      });
     this.newestTrace = trace.finish(result);
     this.statistics.note(this.newestTrace);
     this.status.answered(this.newestTrace);
@@ -81,7 +83,7 @@ export class CompletionService {
     this.scheduler.withdrawAll();
   }
 
-  private async answer(request: CompletionRequest, trace: TraceRecorder): Promise<CompletionResult> {
+  private async answer(request: CompletionRequest, signal: AbortSignal, trace: TraceRecorder): Promise<CompletionResult> {
     const refusal = trace.stage("settings", () => this.refusal(request));
     if (refusal !== undefined) return refusal;
 
@@ -90,10 +92,8 @@ export class CompletionService {
     const refused = refusalByTrigger(context, request.invoked);
     if (refused !== undefined) return empty(refused);
 
-    return this.scheduler.admit(request.document.uri, request.signal, async (signal) => {
-      const reused = trace.stage("reuse", () => this.reused(request, context, trace.id));
-      return reused ?? this.generated(request, context, signal, trace);
-    });
+    const reused = trace.stage("reuse", () => this.reused(request, context, trace.id));
+    return reused ?? this.generated(request, context, signal, trace);
   }
 
   private refusal({ document, settings }: CompletionRequest): EmptyResult | undefined {

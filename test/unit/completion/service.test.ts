@@ -153,6 +153,14 @@ describe("the newest request wins", () => {
     expect(test.model.mostAtOnce).toBe(1);
   });
 
+  it("supersedes the older one even where it asks for nothing itself", async () => {
+    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const older = test.text("a = █\n");
+    await until(() => test.model.stepsRun > 2);
+    expect(await test.text("a█b = \n")).toBe("(midWord)");
+    expect(await older).toBe("(superseded)");
+  });
+
   it("never starts a request that was superseded while it waited", async () => {
     const test = new ServiceUnderTest(() => ({ text: "xxxx", stepMs: 5 }));
     const all = ["a = █", "a = 1█", "a = 12█", "a = 123█"].map((document) => test.text(document));
