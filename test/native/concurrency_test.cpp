@@ -16,6 +16,7 @@ namespace {
 std::shared_ptr<Engine> slow_engine(const test::TempFolder& folder) {
   const std::string file = folder.file("random.pipo");
   ModelConfig config = released_config("tiny");
+  config.max_positions = 8192;
   write_random_packed_file(file, "random", config, WeightDtype::kInt8, 32, 2);
   return Engine::load_packed(file, test::load_options(WeightDtype::kInt8, "reference"));
 }

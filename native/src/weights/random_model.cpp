@@ -35,12 +35,14 @@ ModelConfig tiny_config() {
   c.vocab_size = 8192;
   c.real_vocab_size = 8192;
   c.hidden_size = 256;
-  c.intermediate_size = 768;
+  c.intermediate_size = 512;
   c.layer_types = every_fourth_full(8);
   c.num_attention_heads = 4;
   c.num_key_value_heads = 2;
   c.head_dim = 64;
   c.rotary_dim = 16;
+  c.rope_theta = 1e5;
+  c.max_positions = 2048;
   c.linear_key_head_dim = 64;
   c.linear_value_head_dim = 64;
   c.linear_num_key_heads = 4;
