@@ -96,7 +96,8 @@ TEST("delta_net of the reference is the product of transition matrices in double
   };
   std::vector<double> expected(rows * shape.value_width()), expected_state;
   for (int n = 0; n < 4; ++n) {
-    std::vector<double> s(start.recurrent.begin() + n * dk * dv, start.recurrent.begin() + (n + 1) * dk * dv);
+    std::vector<double> s(dk * dv);
+    for (int i = 0; i < dk * dv; ++i) s[i] = start.recurrent[n * dk * dv + i];
     for (int r = 0; r < rows; ++r) {
       std::vector<double> q(dk), k(dk);
       double qq = 1e-6, kk = 1e-6;

@@ -154,6 +154,9 @@ inline constexpr int kStepVectors = 4;  // 16 registers
 inline constexpr int kStepVectors = 8;  // 32 registers
 #endif
 
+/// About a page of a state: the hardware's prefetcher stops at the end of each.
+inline constexpr int kStateRowsAhead = 8;
+
 struct DeltaStep {
   const float* q;  ///< [key_dim]
   const float* k;  ///< [key_dim]
@@ -172,6 +175,7 @@ static inline void step_columns(const DeltaNetShape& shape, const DeltaStep& ste
     const F32 key = f32_set1(step.k[i]), query = f32_set1(step.q[i]);
     for (int j = 0; j < kVectors; ++j) {
       const F32 s = load_lanes(row + j * kLanes, lanes);
+      prefetch(row + j * kLanes + kStateRowsAhead * shape.value_dim);
       recalled[j] = f32_fma(key, s, recalled[j]);
       queried[j] = f32_fma(query, s, queried[j]);
     }
