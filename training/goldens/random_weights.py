@@ -18,7 +18,6 @@ from pipo.modeling import PipoModel
 
 # Output projections are damped so that the residual stream keeps its size over the layers.
 _DAMPED = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
-_EMBEDDING_STD = 0.35
 
 
 @torch.no_grad()
@@ -34,7 +33,7 @@ def randomize(model: PipoModel, seed: int) -> PipoModel:
 def _random_values(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(like.shape, generator=generator)
     if name in ("model.embed_tokens.weight", "lm_head.weight"):
-        return _EMBEDDING_STD * noise
+        return min(0.35, 3.5 / math.sqrt(like.shape[-1])) * noise  # logits of a few units at every width
     if name.endswith("A_log"):
         return torch.empty(like.shape).uniform_(math.log(0.02), math.log(4.0), generator=generator)
     if name.endswith("dt_bias"):

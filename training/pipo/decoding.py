@@ -51,7 +51,7 @@ class PlainDecode:
 
 def pad_to_even(ids: list[int], pad: int) -> list[int]:
     """A prompt of odd length gets one PAD at its very end."""
-    return ids + [pad] if len(ids) % 2 else list(ids)
+    return [*ids, pad] if len(ids) % 2 else list(ids)
 
 
 def gate_accepts(confidence: float | None, threshold: float) -> bool:

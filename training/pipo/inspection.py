@@ -46,4 +46,6 @@ def inspect_plain(model: PipoModel, ids: list[int], count: int = 8) -> dict:
 
 
 def _scored(ids: Tensor, logits: Tensor) -> list[list[list[float]]]:
-    return [[[i, round(v, 6)] for i, v in zip(*row)] for row in zip(ids.tolist(), logits.tolist())]
+    return [
+        [[i, round(v, 6)] for i, v in zip(*row, strict=True)] for row in zip(ids.tolist(), logits.tolist(), strict=True)
+    ]

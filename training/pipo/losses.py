@@ -73,7 +73,7 @@ def label_nll(model: PipoModel, hidden: Tensor, labels: Tensor, rows_per_chunk: 
     rows, targets = hidden[valid], labels[valid]
     parts = [
         F.cross_entropy(model.logits(r).float(), t, reduction="none")
-        for r, t in zip(rows.split(rows_per_chunk), targets.split(rows_per_chunk))
+        for r, t in zip(rows.split(rows_per_chunk), targets.split(rows_per_chunk), strict=True)
     ]
     return torch.cat(parts)
 

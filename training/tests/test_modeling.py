@@ -1,89 +1,22 @@
-"""The model against transformers, against written-out oracles, and against its own goldens."""
+"""The model against transformers and against written-out oracles: backbone, pair modules, losses, decoding."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_models import PAD, SHAPE, pair_model, plain_model, random_ids
 from transformers import DynamicCache, Qwen3_5ForCausalLM
 from transformers.models.qwen3_5 import modeling_qwen3_5
 
-from goldens.lora import wrap_with_lora
-from goldens.random_weights import randomize
-from inspect_reference import inspect, parse_arguments
-from pipo.adapter import adapter_target, lora_scale, merge_adapter
-from pipo.checkpoint import load_model, save_pipo, save_plain
-from pipo.config import make_config, pad_token_id, real_vocab_size
-from pipo.decoding import decode_pairs, decode_plain, gate_accepts, pad_to_even
+from pipo.config import make_config, real_vocab_size
+from pipo.decoding import decode_pairs, gate_accepts, pad_to_even
 from pipo.losses import IGNORED, plain_loss, sft_losses
 from pipo.modeling import PipoModel, replace_gated_delta_rule
 
-GOLDEN_DIR = Path(__file__).resolve().parents[2] / "test" / "golden"
-PAIR_FIXTURES = ("tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora")
-
-SHAPE = {
-    "vocab_size": 160,
-    "real_vocab_size": 150,
-    "pad_token_id": 140,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 4,
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
-    "max_position_embeddings": 512,
-}
-PAD = SHAPE["pad_token_id"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def pair_model(compressor: str = "mlp", tied: bool = True, seed: int = 11) -> PipoModel:
-    return randomize(PipoModel(make_config(**SHAPE, tie_word_embeddings=tied), compressor), seed).eval()
-
-
-def plain_model(tied: bool = True, seed: int = 12) -> PipoModel:
-    config = make_config(**SHAPE, tie_word_embeddings=tied)
-    return randomize(PipoModel(config, draft_head=True), seed).eval()
-
-
-def random_ids(batch: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(0, 140, (batch, length), generator=torch.Generator().manual_seed(seed))
-
-
-def load_fixture(name: str) -> PipoModel:
-    directory = GOLDEN_DIR / name
-    if (directory / "base").exists():
-        return merge_adapter(load_model(directory / "base"), directory / "adapter")
-    return load_model(directory)
-
-
-def read_golden_text(name: str) -> dict[str, torch.Tensor]:
-    lines = (GOLDEN_DIR / name / "golden.txt").read_text(encoding="utf-8").splitlines()
-    entries = {}
-    for head, body in zip(lines[::2], lines[1::2], strict=True):
-        _, entry, dtype, _, *shape = head.split()
-        kind = {"i32": torch.int64, "f32": torch.float32}[dtype]
-        values = [float(v) if dtype == "f32" else int(v) for v in body.split()]
-        entries[entry] = torch.tensor(values, dtype=kind).reshape([int(d) for d in shape])
-    return entries
-
-
-# --- Backbone -------------------------------------------------------------------------------------------------
+# --- Backbone ---
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -159,7 +92,7 @@ def test_another_gated_delta_rule_can_be_plugged_in():
     torch.testing.assert_close(replaced, model.pair_hidden(ids))
 
 
-# --- Pair modules ---------------------------------------------------------------------------------------------
+# --- Pair modules ---
 
 
 @torch.no_grad()
@@ -252,7 +185,7 @@ def test_odd_pair_sequences_are_refused():
         pair_model().pair_hidden(random_ids(1, 7))
 
 
-# --- Losses ---------------------------------------------------------------------------------------------------
+# --- Losses ---
 
 
 def labelled_ids() -> tuple[torch.Tensor, torch.Tensor]:
@@ -280,7 +213,7 @@ def test_losses_are_the_written_out_loop(rows_per_chunk):
 
 def written_out_losses(model, ids, labels):
     first, second, confidence = [], [], []
-    for row_ids, row_labels in zip(ids, labels):
+    for row_ids, row_labels in zip(ids, labels, strict=True):
         out = model.pair_forward(row_ids[None])
         for j in range(len(row_ids) // 2 - 1):
             if row_labels[2 * j + 2] != IGNORED:
@@ -332,7 +265,7 @@ def test_losses_under_bf16_autocast_stay_close():
     assert abs(rounded.total.item() - exact) < 0.05 * exact
 
 
-# --- Decoding -------------------------------------------------------------------------------------------------
+# --- Decoding ---
 
 
 def test_gate_semantics():
@@ -366,8 +299,8 @@ def test_each_greedy_token_is_the_best_of_the_teacher_forced_pass():
         logits[..., PAD] = float("-inf")
         logits[..., real_vocab_size(model.config) :] = float("-inf")
     border = 16 // 2 - 1
-    best = zip(out.first_logits[0, border:-1].argmax(-1).tolist(), out.second_logits[0, border:].argmax(-1).tolist())
-    assert slots == [token for pair in best for token in pair]
+    assert slots[::2] == out.first_logits[0, border:-1].argmax(-1).tolist()
+    assert slots[1::2] == out.second_logits[0, border:].argmax(-1).tolist()
 
 
 def test_stop_ids_end_a_sequence_in_either_place():
@@ -376,160 +309,3 @@ def test_stop_ids_end_a_sequence_in_either_place():
     for position in (next(i for i in range(4, 20) if i % 2 == odd and slots[i] not in slots[:i]) for odd in (0, 1)):
         stopped = decode_pairs(model, prompt, 0.0, 10, stop_ids=(slots[position],))
         assert stopped.stopped and stopped.slots == slots[: position + 1]
-
-
-# --- Checkpoints ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("compressor", ["linear", "mlp"])
-@pytest.mark.parametrize("tied", [True, False])
-@torch.no_grad()
-def test_saved_pair_models_load_as_they_were(tmp_path, compressor, tied):
-    model, ids = pair_model(compressor, tied), random_ids(1, 10)
-    save_pipo(model, tmp_path, torch.float32)
-    loaded = load_model(tmp_path)
-    assert list(loaded.state_dict()) == list(model.state_dict())
-    assert torch.equal(loaded.pair_forward(ids).second_logits, model.pair_forward(ids).second_logits)
-    document = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert document["architectures"] == ["Qwen3_5ForCausalPIPO"] and document["compressor_type"] == compressor
-
-
-@torch.no_grad()
-def test_sharded_plain_models_load_as_they_were(tmp_path):
-    model, ids = plain_model(tied=False), random_ids(1, 10)
-    save_plain(model, tmp_path, torch.float32, shards=3, extra_tensors={"model.visual.x": torch.zeros(4)})
-    assert len(list(tmp_path.glob("*.safetensors"))) == 3
-    loaded = load_model(tmp_path)
-    assert not loaded.is_pair_model and loaded.has_draft_head
-    assert torch.equal(loaded(ids), model(ids))
-
-
-def test_bf16_files_hold_the_rounded_weights(tmp_path):
-    model = pair_model()
-    save_pipo(model, tmp_path)
-    for name, tensor in load_model(tmp_path).state_dict().items():
-        assert torch.equal(tensor, model.state_dict()[name].bfloat16().float()), name
-
-
-def test_wrong_tensors_are_named(tmp_path):
-    model = pair_model()
-    del model.mtp.norm
-    model.extra = torch.nn.Parameter(torch.zeros(2))
-    model.model.norm.weight = torch.nn.Parameter(torch.zeros(3))
-    save_pipo(model, tmp_path)
-    with pytest.raises(ValueError, match="missing mtp.norm.weight; unknown extra; model.norm.weight has shape"):
-        load_model(tmp_path)
-
-
-def test_a_config_that_contradicts_the_tensors_is_refused(tmp_path):
-    save_pipo(pair_model("mlp"), tmp_path)
-    path = tmp_path / "config.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"mlp"', '"linear"'), encoding="utf-8")
-    with pytest.raises(ValueError, match="compressor_type 'linear'"):
-        load_model(tmp_path)
-
-
-@torch.no_grad()
-def test_a_plain_model_becomes_a_pair_model_and_keeps_its_weights():
-    model = plain_model()
-    before = {n: t.clone() for n, t in model.state_dict().items()}
-    model.add_pair_modules("mlp")
-    after = model.state_dict()
-    assert all(torch.equal(after[n], t) for n, t in before.items())
-    assert {n.split(".")[0] for n in after.keys() - before.keys()} == {"compressor", "confidence_head"}
-
-
-# --- Adapters -------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def test_merged_adapter_is_the_adapter_of_peft(tmp_path):
-    base, ids = plain_model(), random_ids(1, 20)
-    wrapped = wrap_with_lora(base, seed=9)
-    wrapped.save_pretrained(tmp_path)
-    merged = merge_adapter(base, tmp_path)
-    ours, theirs = merged.pair_forward(ids), wrapped.base_model.model.pair_forward(ids)
-    for name in ("hidden", "draft_hidden", "second_logits", "confidence_logits"):
-        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=1e-3, atol=1e-4)
-    unloaded = wrapped.merge_and_unload().state_dict()
-    for name, tensor in merged.state_dict().items():
-        torch.testing.assert_close(tensor, unloaded[name], rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(merged.mtp.layers[0].self_attn.q_proj.weight, base.mtp.layers[0].self_attn.q_proj.weight)
-
-
-def test_adapter_names_of_every_layout():
-    for stored in (
-        "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight",
-        "base_model.model.model.language_model.layers.3.self_attn.q_proj.lora_A.default.weight",
-    ):
-        assert adapter_target(stored) == "model.layers.3.self_attn.q_proj.lora_A.weight"
-    for stored in ("base_model.model.mtp.fc.weight", "base_model.model.mtp.fc.modules_to_save.default.weight"):
-        assert adapter_target(stored) == "mtp.fc.weight"
-
-
-def test_lora_scale():
-    assert lora_scale({"r": 64, "lora_alpha": 128}) == 2
-    assert lora_scale({"r": 16, "lora_alpha": 8, "use_rslora": True}) == 2
-    with pytest.raises(ValueError, match="rank_pattern"):
-        lora_scale({"r": 8, "lora_alpha": 8, "rank_pattern": {"q_proj": 4}})
-
-
-# --- Goldens --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [*PAIR_FIXTURES, "tiny-plain"])
-@torch.no_grad()
-def test_goldens_are_what_the_model_computes(name):
-    model, golden = load_fixture(name), read_golden_text(name)
-    for case in ("0", "1"):
-        if model.is_pair_model:
-            out = model.pair_forward(golden[f"pair.{case}.ids"][None])
-            torch.testing.assert_close(out.hidden[0], golden[f"pair.{case}.hidden"], rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(out.draft_hidden[0], golden[f"pair.{case}.draft_hidden"], rtol=1e-4, atol=1e-4)
-            best = out.second_logits[0, :, : real_vocab_size(model.config)].topk(8)
-            assert torch.equal(best.indices, golden[f"pair.{case}.second_ids"])
-        hidden = model.plain_hidden(golden[f"plain.{case}.ids"][None])[0]
-        torch.testing.assert_close(hidden, golden[f"plain.{case}.hidden"], rtol=1e-4, atol=1e-4)
-        prompt, tokens = golden[f"plain_decode.{case}.prompt"], golden[f"plain_decode.{case}.tokens"]
-        assert decode_plain(model, prompt.tolist(), len(tokens)).tokens == tokens.tolist()
-
-
-@pytest.mark.parametrize("name", PAIR_FIXTURES)
-def test_decode_goldens_cover_both_outcomes_and_both_stops(name):
-    golden = json.loads((GOLDEN_DIR / name / "golden.json").read_text(encoding="utf-8"))
-    pad = pad_token_id(load_fixture(name).config)
-    pairs = [case for case in golden["decode"] if case["mode"] == "pair"]
-    assert len(pairs) == 10 and {len(case["prompt"]) % 2 for case in pairs} == {0, 1}
-    gated = [case for case in pairs if 0 < case["threshold"] < 1 and not case["stopIds"]]
-    assert all(6 <= case["slots"][1::2].count(pad) <= 18 for case in gated) and len(gated) == 2
-    stops = [case for case in pairs if case["stopIds"]]
-    assert all(case["stopped"] and case["slots"][-1] in case["stopIds"] for case in stops)
-    assert {len(case["slots"]) % 2 for case in stops} == {0, 1}
-
-
-@pytest.mark.parametrize("name", PAIR_FIXTURES)
-def test_decode_goldens_are_what_the_model_decodes(name):
-    model, golden = load_fixture(name), read_golden_text(name)
-    pad_wins = {}
-    for case in ("0", "6"):
-        prompt, slots = (golden[f"decode.{case}.{entry}"].tolist() for entry in ("prompt", "slots"))
-        run = decode_pairs(model, prompt, golden[f"decode.{case}.threshold"].item(), 24)
-        assert run.slots == slots
-        pad_wins[case] = run.pad_wins
-    # Otherwise a decoder without the ban on PAD or without the mask of unused rows would pass.
-    assert pad_wins["0"] > 0
-    with torch.no_grad():
-        logits = model.pair_forward(golden["pair.0.ids"][None]).first_logits[0]
-    assert (logits.argmax(-1) >= real_vocab_size(model.config)).sum() >= 4
-
-
-@pytest.mark.parametrize("compressor", ["linear", "none"])
-def test_inspect_reference_on_a_fresh_checkpoint(tmp_path, compressor):
-    arguments = [str(tmp_path), "--random", "3", "--compressor", compressor, "--ids", "1,2,3,4,5"]
-    document = inspect(parse_arguments([*arguments, "--set", "hidden_size=64", "num_hidden_layers=4"]))
-    rows = document["pairs"] if compressor == "linear" else document["positions"]
-    assert [row["index"] for row in rows] == list(range(3 if compressor == "linear" else 5))
-    if compressor == "linear":
-        assert rows[-1]["second"] is None and rows[-1]["confidence"] is None and len(rows[0]["second"]) == 8
-    again = inspect(parse_arguments([str(tmp_path), "--ids", "1,2,3,4,5"]))
-    assert again == document
