@@ -24,6 +24,13 @@ describe("the process", () => {
     expect(await server.stop()).toBe(0);
   });
 
+  it("speaks over the IPC of Node as well", async () => {
+    const server = await group.start({ transport: "ipc", settings: showAll });
+    await ask(server);
+    expect((await server.lastTrace())?.generation?.steps).toBeGreaterThan(0);
+    expect(await server.stop()).toBe(0);
+  });
+
   it("ends with 0 in the middle of loading and of generating", async () => {
     const loading = await group.start();
     expect(await loading.stop()).toBe(0);

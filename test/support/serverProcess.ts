@@ -1,10 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, fork, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import {
   CancellationToken,
   createMessageConnection,
+  IPCMessageReader,
+  IPCMessageWriter,
   type MessageConnection,
   StreamMessageReader,
   StreamMessageWriter,
@@ -26,6 +28,23 @@ const serverBundle = path.join(root, "dist", "server.js");
 export interface ServerOptions extends ServerInitializationOptions {
   /** Answers `workspace/configuration`; without it the client cannot be asked. */
   readonly configuration?: (scopeUri: string | undefined) => DeepPartial<PipoSettings> | null;
+  /** `stdio` unless told; VS Code uses `ipc`. */
+  readonly transport?: "stdio" | "ipc";
+}
+
+interface ConnectedProcess {
+  readonly child: ChildProcess;
+  readonly connection: MessageConnection;
+}
+
+function connectOverStdio(): ConnectedProcess {
+  const child = spawn(process.execPath, [serverBundle, "--stdio"], { stdio: ["pipe", "pipe", "inherit"] });
+  return { child, connection: createMessageConnection(new StreamMessageReader(child.stdout), new StreamMessageWriter(child.stdin)) };
+}
+
+function connectOverIpc(): ConnectedProcess {
+  const child = fork(serverBundle, ["--node-ipc"]);
+  return { child, connection: createMessageConnection(new IPCMessageReader(child), new IPCMessageWriter(child)) };
 }
 
 /** The bundled server in a process of its own, spoken to over stdio as an editor would. */
@@ -51,13 +70,12 @@ export class ServerProcess {
     connection.onRequest("client/registerCapability", () => null);
     // A server that is killed takes the stream with it.
     connection.onError(() => undefined);
-    child.stdin!.on("error", () => undefined);
+    child.stdin?.on("error", () => undefined);
   }
 
-  static async start({ configuration, ...initializationOptions }: ServerOptions): Promise<ServerProcess> {
+  static async start({ configuration, transport, ...initializationOptions }: ServerOptions): Promise<ServerProcess> {
     if (!existsSync(serverBundle)) throw new Error(`${serverBundle} is missing: run "npm run build" first.`);
-    const child = spawn(process.execPath, [serverBundle, "--stdio"], { stdio: ["pipe", "pipe", "inherit"] });
-    const connection = createMessageConnection(new StreamMessageReader(child.stdout), new StreamMessageWriter(child.stdin));
+    const { child, connection } = transport === "ipc" ? connectOverIpc() : connectOverStdio();
     const server = new ServerProcess(child, connection);
     connection.onRequest("workspace/configuration", ({ items }: { items: { scopeUri?: string }[] }) =>
       items.map(({ scopeUri }) => configuration?.(scopeUri) ?? null),

@@ -1,4 +1,4 @@
-import type { CompletionRequest } from "./result.js";
+import type { CompletionRequest, DocumentText } from "./result.js";
 
 /**
  * Read-only view of a document around the cursor. Line breaks are `\n` whatever the document has, because
@@ -92,7 +92,7 @@ export function fileNameOf(uri: string): string {
   }
 }
 
-function checkPosition(text: string, offset: number): ContextProblem | undefined {
+function checkPosition(text: DocumentText, offset: number): ContextProblem | undefined {
   const inside = Number.isInteger(offset) && offset >= 0 && offset <= text.length;
   return inside && !splitsCharacter(text, offset) ? undefined : "invalidPosition";
 }
@@ -105,26 +105,23 @@ function checkSelected({ document, offset, selected }: CompletionRequest): Conte
   return text.startsWith(typed) && !/[\r\n]/.test(text) ? undefined : "selectedCompletionMismatch";
 }
 
-function windowStart(text: string, cursor: number): number {
+function windowStart(text: DocumentText, cursor: number): number {
   if (cursor <= maxPrefixLength) return 0;
   const earliest = cursor - maxPrefixLength;
-  const lineBreak = text.indexOf("\n", earliest);
-  if (lineBreak >= 0 && lineBreak < cursor) return lineBreak + 1;
+  const lineBreak = text.slice(earliest, cursor).indexOf("\n");
+  if (lineBreak >= 0) return earliest + lineBreak + 1;
   const step = Math.ceil(earliest / longLineStep) * longLineStep;
   return splitsCharacter(text, step) ? step + 1 : step;
 }
 
-function windowEnd(text: string, cursor: number): number {
+function windowEnd(text: DocumentText, cursor: number): number {
   const latest = Math.min(text.length, cursor + maxSuffixLength);
   return splitsCharacter(text, latest) ? latest - 1 : latest;
 }
 
 /** True between the two halves of a surrogate pair. */
-function splitsCharacter(text: string, offset: number): boolean {
-  if (offset <= 0 || offset >= text.length) return false;
-  const before = text.charCodeAt(offset - 1);
-  const after = text.charCodeAt(offset);
-  return before >= 0xd800 && before <= 0xdbff && after >= 0xdc00 && after <= 0xdfff;
+function splitsCharacter(text: DocumentText, offset: number): boolean {
+  return offset > 0 && /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(text.slice(offset - 1, offset + 1));
 }
 
 function lineBreakOf(before: string, after: string): "\n" | "\r\n" {

@@ -1,12 +1,18 @@
 import type { EmptyReason, ResultSource } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
 
-/** A document as the editor last described it. `text` is shared, never copied. */
+/** A document as the editor last described it. It may be large, so its text is only looked at in parts. */
 export interface DocumentSource {
   readonly uri: string;
   readonly languageId: string;
   readonly version: number;
-  readonly text: string;
+  readonly text: DocumentText;
+}
+
+/** Text in UTF-16 units; a string is one. */
+export interface DocumentText {
+  readonly length: number;
+  slice(start: number, end: number): string;
 }
 
 export interface CompletionRequest {

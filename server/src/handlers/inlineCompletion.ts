@@ -5,14 +5,14 @@ import {
   InlineCompletionTriggerKind,
   type Position,
 } from "vscode-languageserver/node";
-import type { TextDocument } from "vscode-languageserver-textdocument";
 import { suggestionAcceptedCommand } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
 import type { CompletionRequest, CompletionResult, SelectedCompletion, Suggestion } from "../completion/result.js";
+import type { OpenDocument } from "./documents.js";
 
 /** What an inline completion request needs from its surroundings. */
 export interface InlineCompletionHost {
-  document(uri: string): TextDocument | undefined;
+  document(uri: string): OpenDocument | undefined;
   settingsFor(uri: string): Promise<PipoSettings>;
   complete(request: CompletionRequest): Promise<CompletionResult>;
 }
@@ -34,14 +34,14 @@ export async function handleInlineCompletion(
 }
 
 export function toRequest(
-  document: TextDocument,
+  document: OpenDocument,
   { position, context }: InlineCompletionParams,
   settings: PipoSettings,
   signal: AbortSignal,
 ): CompletionRequest {
   const { selectedCompletionInfo: selected } = context;
   return {
-    document: { uri: document.uri, languageId: document.languageId, version: document.version, text: document.getText() },
+    document,
     offset: offsetOf(document, position),
     position: { line: position.line, character: position.character },
     invoked: context.triggerKind === InlineCompletionTriggerKind.Invoked,
@@ -51,25 +51,25 @@ export function toRequest(
   };
 }
 
-export function toItem(document: TextDocument, { id, text, start, end }: Suggestion): InlineCompletionItem {
+export function toItem({ text: inDocument }: OpenDocument, { id, text, start, end }: Suggestion): InlineCompletionItem {
   return {
     insertText: text,
-    range: { start: document.positionAt(start), end: document.positionAt(end) },
+    range: { start: inDocument.positionAt(start), end: inDocument.positionAt(end) },
     command: { title: "Suggestion accepted", command: suggestionAcceptedCommand, arguments: [id] },
   };
 }
 
 function toSelected(
-  document: TextDocument,
+  document: OpenDocument,
   { range, text }: NonNullable<InlineCompletionParams["context"]["selectedCompletionInfo"]>,
 ): SelectedCompletion {
   return { start: offsetOf(document, range.start), end: offsetOf(document, range.end), text };
 }
 
 /** Offset of a position; beyond a line's end means its end, as the protocol says; −1 outside the document. */
-function offsetOf(document: TextDocument, { line, character }: Position): number {
+function offsetOf({ text }: OpenDocument, { line, character }: Position): number {
   const inside = Number.isInteger(line) && Number.isInteger(character) && line >= 0 && character >= 0;
-  return inside && line < document.lineCount ? document.offsetAt({ line, character }) : -1;
+  return inside && line < text.lineCount ? text.offsetAt({ line, character }) : -1;
 }
 
 function abortSignalOf(token: CancellationToken): AbortSignal {

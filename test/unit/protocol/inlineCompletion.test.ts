@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { CancellationTokenSource, type InlineCompletionParams, InlineCompletionTriggerKind, type Position } from "vscode-languageserver/node";
-import { TextDocument } from "vscode-languageserver-textdocument";
 import type { CompletionRequest, CompletionResult } from "../../../server/src/completion/result.js";
 import { defaultSettings } from "../../../server/src/config/config.js";
+import { openDocument } from "../../../server/src/handlers/documents.js";
 import { handleInlineCompletion } from "../../../server/src/handlers/inlineCompletion.js";
 
 const uri = "file:///a.ts";
@@ -16,7 +16,7 @@ class Asked {
   ) {}
 
   async items(position: Position, context: Partial<InlineCompletionParams["context"]> = {}, source = new CancellationTokenSource()) {
-    const document = TextDocument.create(uri, "typescript", 3, this.text);
+    const document = openDocument.create(uri, "typescript", 3, this.text);
     const params = { textDocument: { uri }, position, context: { triggerKind: InlineCompletionTriggerKind.Automatic, ...context } };
     const host = {
       document: (wanted: string) => (wanted === uri ? document : undefined),
