@@ -16,7 +16,7 @@ namespace pipo::kernels::cpu::PIPO_TARGET {
 
 inline constexpr int kChunk = 32;
 /// Fewer rows than this go one by one.
-inline constexpr int kSmallestChunk = 3;
+inline constexpr int kSmallestChunk = 2;
 
 struct DeltaNetScratch {
   float* k;             ///< [c, key_dim]
