@@ -18,12 +18,42 @@ bool is_allowed(std::span<const std::uint8_t> bits, std::int32_t id) {
   return (bits[static_cast<std::size_t>(id) >> 3] >> (id & 7)) & 1;
 }
 
-std::int32_t best_id(std::span<const float> logits) {
-  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+/// In lanes, which compilers turn into vector code without being allowed to reorder sums.
+float block_max(const float* x, std::size_t n) {
+  constexpr std::size_t kLanes = 16;
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, kNever);
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  float best = *std::max_element(lanes, lanes + kLanes);
+  for (; i < n; ++i) best = std::max(best, x[i]);
+  return best;
 }
 
+/// The first of the best; 0 where nothing is a number.
+std::int32_t best_id(std::span<const float> logits) {
+  constexpr std::size_t kBlock = 512;
+  float best = kNever;
+  std::size_t best_block = 0;
+  for (std::size_t block = 0; block < logits.size(); block += kBlock) {
+    const float found = block_max(logits.data() + block, std::min(kBlock, logits.size() - block));
+    if (found > best) {
+      best = found;
+      best_block = block;
+    }
+  }
+  for (std::size_t id = best_block; id < logits.size(); ++id) {
+    if (logits[id] == best) return static_cast<std::int32_t>(id);
+  }
+  return 0;
+}
+
+float best_of(std::span<const float> logits) { return logits[static_cast<std::size_t>(best_id(logits))]; }
+
 float log_sum_exp(std::span<const float> logits) {
-  const float best = *std::max_element(logits.begin(), logits.end());
+  const float best = best_of(logits);
   double sum = 0;
   for (const float v : logits) sum += std::exp(v - best);
   return best + static_cast<float>(std::log(sum));
@@ -97,7 +127,7 @@ float Sampler::unpenalized(std::int32_t id, float logit) const {
 }
 
 std::int32_t Sampler::draw(std::span<const float> logits, float uniform) {
-  const float best = *std::max_element(logits.begin(), logits.end());
+  const float best = best_of(logits);
   collect_candidates(logits, best);
   if (candidates_.empty()) return best_id(logits);  // not a number anywhere: damaged weights, but never a crash
   const std::size_t kept = count_kept(best);
