@@ -27,7 +27,7 @@ export type ServerState =
   /** The model is being loaded; {@link ServerStatus.progress} says how far. */
   | "loading"
   | "ready"
-  /** A suggestion is being generated. */
+  /** A suggestion is being generated, and has been for a moment. */
   | "busy"
   /** Switched off for the document that was asked about; {@link ServerStatus.reason} says why. */
   | "disabled"

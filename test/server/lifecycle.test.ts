@@ -66,7 +66,7 @@ describe("the process", () => {
     await generating.ready();
     await generating.open(uri, `${"x = 1\n".repeat(300)}${python}`);
     void generating.complete(uri, { line: 301, character: 4 }).catch(() => undefined);
-    await generating.status(({ state }) => state === "busy");
+    await new Promise((resolve) => setTimeout(resolve, 5));
     generating.child.kill("SIGKILL");
     expect(await generating.ended).toBe("SIGKILL");
 

@@ -9,6 +9,8 @@ import type { ModelState } from "./modelKeeper.js";
 
 /** Reasons that concern a whole document rather than one keystroke. */
 const documentReasons: ReadonlySet<EmptyReason> = new Set(["disabled", "excludedFile", "notTextDocument", "binaryContent"]);
+/** Shorter work is not shown, or the editor would flicker at every keystroke. */
+const busyAfterMs = 150;
 /** Reasons of an answer that nobody reads any more. */
 const unreadReasons: ReadonlySet<EmptyReason> = new Set(["superseded", "cancelled"]);
 
@@ -27,7 +29,7 @@ const initial: ServerStatus = {
 /** Brings the state of the model and the newest answer together into what the editor shows. */
 export class StatusBoard {
   private model: ModelState = { kind: "idle" };
-  private generating = 0;
+  private longWork = 0;
   private newest: CompletionTrace | undefined;
   private latest: Pick<ServerStatus, "source" | "lastLatencyMs"> = { source: null, lastLatencyMs: null };
   private sent = "";
@@ -40,12 +42,17 @@ export class StatusBoard {
   }
 
   async whileGenerating<T>(work: () => Promise<T>): Promise<T> {
-    this.generating += 1;
-    this.update();
+    let shown = 0;
+    const timer = setTimeout(() => {
+      shown = 1;
+      this.longWork += shown;
+      this.update();
+    }, busyAfterMs);
     try {
       return await work();
     } finally {
-      this.generating -= 1;
+      clearTimeout(timer);
+      this.longWork -= shown;
       this.update();
     }
   }
@@ -96,7 +103,7 @@ export class StatusBoard {
   private state(reason: EmptyReason | null): ServerState {
     if (this.model.kind === "failed") return "error";
     if (this.model.kind === "loading") return "loading";
-    if (this.generating > 0) return "busy";
+    if (this.longWork > 0) return "busy";
     if (reason !== null && documentReasons.has(reason)) return "disabled";
     return this.model.kind === "ready" ? "ready" : "starting";
   }

@@ -308,6 +308,29 @@ describe("loading", () => {
   });
 });
 
+describe("the status", () => {
+  it("says busy while the model writes for long, and not at every keystroke", async () => {
+    const test = new ServiceUnderTest((prompt) => ({ text: "x".repeat(20), stepMs: prompt.includes("slow") ? 30 : 0 }));
+    const states = () => test.statuses.map(({ state }) => state);
+    await test.text("fast = █\n");
+    expect(states()).not.toContain("busy");
+    await test.text("slow = █\n");
+    expect(states().filter((state, index, all) => state !== all[index - 1]).slice(-2)).toEqual(["busy", "ready"]);
+  });
+
+  it("carries the newest answer: where it came from, how long it took, or why there is none", async () => {
+    const test = says("value");
+    await test.text("x = █\n");
+    expect(test.statuses.at(-1)).toMatchObject({ state: "ready", source: "model", lastLatencyMs: expect.any(Number), reason: null });
+    await test.text("x█y");
+    expect(test.statuses.at(-1)).toMatchObject({ state: "ready", source: "model", reason: "midWord", message: expect.any(String) });
+    await test.text("x = █\n", { completion: { enabled: false } });
+    expect(test.statuses.at(-1)).toMatchObject({ state: "disabled", reason: "disabled" });
+    await test.text("x = █\n");
+    expect(test.statuses.at(-1)).toMatchObject({ state: "ready", source: "typedAsSuggested", reason: null, message: null });
+  });
+});
+
 describe("statistics", () => {
   it("count answers by source and reason, and acceptance once", async () => {
     const { complete, service } = bound(says("value"));
