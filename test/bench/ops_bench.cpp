@@ -1,5 +1,5 @@
 // How the time of a decode step and of a prefill divides among the operations, on random weights of a released shape:
-//   ops_bench [0.8B|4B] [threads] [context] [repeats]
+//   pipo_ops_bench [0.8B|4B] [threads] [context] [repeats]
 // Prints milliseconds per step and the share of each operation, the median of all repeats.
 #include <algorithm>
 #include <chrono>
