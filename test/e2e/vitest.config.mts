@@ -2,6 +2,7 @@ import { defineConfig } from "vitest/config";
 
 /** The packaged extension in a real VS Code with the real model: one VS Code, one browser, one window after the other. */
 export default defineConfig({
+  cacheDir: "../../build/vite",
   test: {
     root: import.meta.dirname,
     include: ["*.test.ts"],
