@@ -22,7 +22,7 @@ from pipo.fim import Sample, Sampler
 LANGUAGE_SHARE = {"python": 0.42, "typescript": 0.36, "javascript": 0.22}
 DOCUMENT_CHARACTERS_CAP = 40_000  # longer files are not drawn more often than this length
 SMALLEST_FILL = 64  # tokens; a shorter rest of a row becomes PAD
-RESPONSE_WEIGHT = 2.0  # a middle's tokens, against 1 for prompts and plain text
+RESPONSE_WEIGHT = 3.0  # a middle's tokens, against 1 for prompts and plain text
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,14 @@ def _running_sums(lengths: Iterator[int]) -> list[int]:
     return sums
 
 
-def draw_sample(picker: FilePicker, sampler: Sampler, fim_share: float, source: random.Random) -> tuple[Sample, bool]:
-    """One random sample and whether it is fill-in-the-middle."""
+def draw_sample(
+    picker: FilePicker, sampler: Sampler, fim_share: float, source: random.Random, max_tokens: int
+) -> tuple[Sample, bool]:
+    """One random sample of at most `max_tokens` tokens and whether it is fill-in-the-middle."""
     file = picker.pick(source)
     fim = source.random() < fim_share
     build = sampler.fill_in_the_middle if fim else sampler.plain
-    return build(file.name, file.text, source), fim
+    return build(file.name, file.text, source, max_tokens), fim
 
 
 def plain_pieces(sample: Sample, fim: bool) -> tuple[list[int], list[float]]:
@@ -137,11 +139,12 @@ Pieces = Callable[[Sample, bool, random.Random], tuple[list[int], list[float]]]
 def build_row(
     picker: FilePicker, sampler: Sampler, length: int, fim_share: float, pieces: Pieces, source: random.Random
 ) -> tuple[list[int], list[float]]:
-    """One row of exactly `length` tokens."""
+    """One row of exactly `length` tokens; samples are made to fit into what is left of it."""
     ids: list[int] = []
     weights: list[float] = []
     while length - len(ids) >= SMALLEST_FILL:
-        sample, fim = draw_sample(picker, sampler, fim_share, source)
+        room = min(sampler.max_tokens, length - len(ids))  # inserted PADs may still push a sample's end out
+        sample, fim = draw_sample(picker, sampler, fim_share, source, room)
         more_ids, more_weights = pieces(sample, fim, source)
         ids += more_ids
         weights += more_weights

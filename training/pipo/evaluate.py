@@ -31,7 +31,9 @@ from pipo.modeling import PipoModel
 
 THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 DECODE_THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
-MAX_LINE_TOKENS = 32
+MAX_LINE_TOKENS = 24
+LINE_PROMPT_TOKENS = 320
+DECODE_ROWS = 32
 EDIT_SIMILARITY_TOLERANCE = 0.01
 BINS = 10
 
@@ -139,12 +141,12 @@ def line_tasks(files: list[TextFile], sampler: Sampler, count: int, seed: int) -
             file.name,
             file.text[: cut.start],
             file.text[cut.end :],
-            sampler.max_tokens - MAX_LINE_TOKENS,
+            LINE_PROMPT_TOKENS,
             sampler.max_suffix_tokens,
         )
         shown = file.text[file.text.rfind("\n", 0, start) + 1 : start]
         tasks.append(LineTask(prompt, expected, file.language, shown))
-    return tasks
+    return sorted(tasks, key=lambda task: len(task.prompt))  # neighbours share a batch
 
 
 @torch.no_grad()
@@ -209,8 +211,8 @@ def decode_lines(
 ) -> tuple[dict[str, float], list[str]]:
     """Scores of one threshold and the completed first lines, in the order of the tasks."""
     lines, steps, accepted, tokens = [], 0, 0, 0
-    for start in range(0, len(tasks), 16):
-        part = tasks[start : start + 16]
+    for start in range(0, len(tasks), DECODE_ROWS):
+        part = tasks[start : start + DECODE_ROWS]
         outputs, more_steps, more_accepted = decode_batch(
             model, [t.prompt for t in part], threshold, stop, MAX_LINE_TOKENS
         )
@@ -292,7 +294,7 @@ def evaluate(model: PipoModel, tokenizer: Tokenizer, files: list[TextFile], rows
         if threshold == 0.5:
             report["examples"] = [
                 {"language": t.language, "typed": t.shown, "suggested": c, "expected": t.expected}
-                for t, c in zip(drawn[:24], completed, strict=False)
+                for t, c in list(zip(drawn, completed, strict=True))[:: max(1, len(drawn) // 24)]
             ]
     report["chosenThreshold"] = choose_threshold(report["lines"])
     return report
@@ -303,8 +305,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="exported model directory")
     parser.add_argument("--data", type=Path, required=True, help="folder written by pipo.data")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", type=int, default=48, help="teacher-forced rows per language")
-    parser.add_argument("--tasks", type=int, default=320, help="lines to complete")
+    parser.add_argument("--rows", type=int, default=32, help="teacher-forced rows per language")
+    parser.add_argument("--tasks", type=int, default=256, help="lines to complete")
     parser.add_argument("--length", type=int, default=768)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

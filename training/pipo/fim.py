@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 MAX_MIDDLE_CHARACTERS = 600
+MIN_SAMPLE_TOKENS = 96  # fill-in-the-middle samples vary in length, so that a row holds several middles
+BREAK_EVERY = (20, 200)  # characters between two token breaks of a broken plain text
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,19 @@ class Sampler:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def encode_broken(self, text: str, random_source: random.Random) -> list[int]:
+        """Ids of a text with token breaks at random characters.
+
+        Words that go on after a break teach what a cursor inside a word needs; ordinary text never shows them.
+        """
+        ids: list[int] = []
+        start = 0
+        while start < len(text):
+            end = start + random_source.randint(*BREAK_EVERY)
+            ids += self.encode(text[start:end])
+            start = end
+        return ids
+
     def header(self, name: str) -> list[int]:
         return [self.special.file, *self.encode(name + "\n")]
 
@@ -122,19 +137,25 @@ class Sampler:
         prefix_ids = self.encode(prefix[-room * 12 :])[-room:] if room else []
         return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids, s.middle]
 
-    def fill_in_the_middle(self, name: str, text: str, random_source: random.Random) -> Sample:
+    def fill_in_the_middle(self, name: str, text: str, random_source: random.Random, max_tokens: int) -> Sample:
+        """A sample of at most `max_tokens` tokens, shorter ones being more likely."""
         cut = choose_cut(text, random_source)
-        middle = self.encode(text[cut.start : cut.end])[: self.max_tokens // 2]
+        spread = max(max_tokens - MIN_SAMPLE_TOKENS, 0)
+        budget = min(max_tokens, MIN_SAMPLE_TOKENS) + int(spread * random_source.random() ** 2)
+        middle = self.encode(text[cut.start : cut.end])[: max_tokens // 2]
         has_suffix = random_source.random() < 0.85
-        suffix_budget = random_source.randint(1, self.max_suffix_tokens) if has_suffix else 0
-        prompt = self.prompt(name, text[: cut.start], text[cut.end :], self.max_tokens - len(middle) - 1, suffix_budget)
+        suffix_budget = random_source.randint(1, min(self.max_suffix_tokens, budget // 2)) if has_suffix else 0
+        room = max(budget - len(middle) - 1, max_tokens // 4)
+        prompt = self.prompt(name, text[: cut.start], text[cut.end :], room, suffix_budget)
         return Sample([*prompt, *middle, self.special.end], len(prompt))
 
-    def plain(self, name: str, text: str, random_source: random.Random) -> Sample:
+    def plain(self, name: str, text: str, random_source: random.Random, max_tokens: int) -> Sample:
         """A stretch of a file from a line's start; ends with the stop token only where the file ends."""
         start = 0
-        if len(text) > self.max_tokens * 4 and random_source.random() < 0.8:
-            start = text.rfind("\n", 0, random_source.randrange(len(text) - self.max_tokens * 2)) + 1
+        if len(text) > max_tokens * 4 and random_source.random() < 0.8:
+            start = text.rfind("\n", 0, random_source.randrange(len(text) - max_tokens * 2)) + 1
         header = self.header(name)
-        ids = [*header, *self.encode(text[start : start + self.max_tokens * 12]), self.special.end]
-        return Sample(ids[: self.max_tokens], len(header))
+        stretch = text[start : start + max_tokens * 8]
+        body = self.encode_broken(stretch, random_source) if random_source.random() < 0.5 else self.encode(stretch)
+        ids = [*header, *body, *([self.special.end] if start + len(stretch) == len(text) else [])]
+        return Sample(ids[:max_tokens], min(len(header), max_tokens))

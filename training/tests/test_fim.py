@@ -6,7 +6,16 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from pipo.batches import FilePicker, TextFile, build_row, insert_pads, pair_pieces, pair_source, plain_pieces
+from pipo.batches import (
+    RESPONSE_WEIGHT,
+    FilePicker,
+    TextFile,
+    build_row,
+    insert_pads,
+    pair_pieces,
+    pair_source,
+    plain_pieces,
+)
 from pipo.config import make_config
 from pipo.fast_loss import weighted_nll
 from pipo.fim import Sample, Sampler, SpecialIds, block_end, choose_cut
@@ -49,7 +58,7 @@ def test_tokenizer_is_lossless_and_keeps_a_line_break_with_its_indentation(token
 def test_a_cut_at_any_character_rebuilds_the_file(sampler: Sampler) -> None:
     s = sampler.special
     for seed in range(60):
-        sample = sampler.fill_in_the_middle("shapes.py", SOURCE, random.Random(seed))
+        sample = sampler.fill_in_the_middle("shapes.py", SOURCE, random.Random(seed), 256)
         assert sample.ids[0] == s.suffix
         assert sample.ids[-1] == s.end
         assert sample.ids[sample.response_start - 1] == s.middle
@@ -75,6 +84,12 @@ def test_block_ends_before_dedent_or_blank_line() -> None:
     position = SOURCE.index("if width")
     assert SOURCE[position : block_end(SOURCE, position, 8)].endswith("return width * height")
     assert SOURCE[position : block_end(SOURCE, position, 2)].endswith('raise ValueError("width")')
+
+
+def test_broken_text_has_more_tokens_and_the_same_characters(sampler: Sampler) -> None:
+    whole, broken = sampler.encode(SOURCE), sampler.encode_broken(SOURCE, random.Random(2))
+    assert len(broken) > len(whole)
+    assert sampler.tokenizer.decode(broken) == SOURCE
 
 
 def test_prompt_keeps_the_text_around_the_cursor_within_budget(sampler: Sampler) -> None:
@@ -130,7 +145,7 @@ def test_rows_have_the_exact_length_and_pair_rows_start_samples_on_pair_borders(
 def test_plain_pieces_never_predict_the_first_token() -> None:
     ids, weights = plain_pieces(Sample([5, 6, 7, 8], 2), fim=True)
     assert ids == [5, 6, 7, 8]
-    assert weights == [0.0, 1.0, 2.0, 2.0]
+    assert weights == [0.0, 1.0, RESPONSE_WEIGHT, RESPONSE_WEIGHT]
 
 
 def test_batches_repeat_for_the_same_step(sampler: Sampler) -> None:
