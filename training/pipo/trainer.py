@@ -28,7 +28,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--minutes", type=float, help="training time; a resumed run counts what it has used")
     budget.add_argument("--until", help="HH:MM at which training ends")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    parser.add_argument("--rows", type=int, default=16, help="rows per step")
+    parser.add_argument("--rows", type=int, default=8, help="rows per step")
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=1)
 
@@ -80,6 +80,23 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
+class MetricWindow:
+    """Means of what was added since it was made, and the speed."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens, self.started, self.count = tokens, time.monotonic(), 0
+        self.sums: dict[str, float] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+
+    def summary(self, tokens: int) -> dict[str, float]:
+        means = {name: value / self.count for name, value in self.sums.items()}
+        return means | {"tokens_per_second": (tokens - self.tokens) / (time.monotonic() - self.started)}
+
+
 class Run:
     """One resumable training run in a folder: `checkpoint.pt`, `metrics.jsonl`."""
 
@@ -127,10 +144,8 @@ class Run:
         asked_to_stop: list[int] = []
         signal.signal(signal.SIGTERM, lambda number, _frame: asked_to_stop.append(number))
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        last_save = started = time.monotonic()
-        before = self.seconds
-        sums: dict[str, float] = {}
-        speed_mark = (time.monotonic(), self.tokens)
+        before, last_save, started = self.seconds, time.monotonic(), time.monotonic()
+        window = MetricWindow(self.tokens)
         while self.seconds < seconds and not asked_to_stop:
             batch = next(batches)
             losses = losses_of(batch)
@@ -141,16 +156,10 @@ class Run:
             self.step += 1
             self.tokens += int((batch.weights > 0).sum())
             self.seconds = before + time.monotonic() - started
-            for name, value in {**losses, "gradient_norm": norm}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            window.add({**losses, "gradient_norm": norm})
             if self.step % LOG_STEPS == 0:
-                now = time.monotonic()
-                rate = (self.tokens - speed_mark[1]) / (now - speed_mark[0])
-                self.log(
-                    {k: v / LOG_STEPS for k, v in sums.items()}
-                    | {"lr": self.optimizers.lr * scale, "tokens_per_second": rate}
-                )
-                sums, speed_mark = {}, (now, self.tokens)
+                self.log(window.summary(self.tokens) | {"lr": self.optimizers.lr * scale})
+                window = MetricWindow(self.tokens)
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 self.save()
                 at_checkpoint()
