@@ -8,6 +8,7 @@
 #include "binding/objects.h"
 #include "binding/read_arguments.h"
 #include "kernels/backend.h"
+#include "weights/random_model.h"
 
 /// What pipo_engine.node exports: `Addon` in server/src/engine/addon.ts.
 namespace pipo::binding {
@@ -32,17 +33,48 @@ class BandwidthTask : public Task {
 
 TaskRunner& tasks_of(Napi::Env env) { return env.GetInstanceData<AddonData>()->tasks; }
 
+Napi::Value start_load(const Napi::CallbackInfo& info, LoadWork work, std::size_t listener_index) {
+  Napi::FunctionReference on_progress;
+  if (const Argument listener(info[listener_index], "onProgress"); !listener.is_absent()) {
+    on_progress = Napi::Persistent(listener.function());
+  }
+  TaskRunner& tasks = tasks_of(info.Env());
+  return tasks.start(info.Env(), std::make_unique<LoadTask>(std::move(work), tasks, std::move(on_progress)));
+}
+
 Napi::Value load(const Napi::CallbackInfo& info) {
   return guarded_promise(info.Env(), [&]() -> Napi::Value {
-    ModelDescription model = read_model(Argument(info[0], "model"));
-    LoadOptions options = read_load_options(Argument(info[1], "options"));
-    Napi::FunctionReference on_progress;
-    if (const Argument listener(info[2], "onProgress"); !listener.is_absent()) {
-      on_progress = Napi::Persistent(listener.function());
-    }
-    TaskRunner& tasks = tasks_of(info.Env());
-    return tasks.start(info.Env(), std::make_unique<LoadTask>(std::move(model), std::move(options), tasks,
-                                                              std::move(on_progress)));
+    return start_load(
+        info,
+        [model = read_model(Argument(info[0], "model")), options = read_load_options(Argument(info[1], "options"))](
+            const LoadProgressFn& progress, const std::atomic<bool>& cancelled) {
+          return Engine::load(model, options, progress, &cancelled);
+        },
+        2);
+  });
+}
+
+Napi::Value load_packed(const Napi::CallbackInfo& info) {
+  return guarded_promise(info.Env(), [&]() -> Napi::Value {
+    return start_load(
+        info,
+        [path = Argument(info[0], "path").string(), options = read_load_options(Argument(info[1], "options"))](
+            const LoadProgressFn&, const std::atomic<bool>&) { return Engine::load_packed(path, options); },
+        2);
+  });
+}
+
+Napi::Value pack_random(const Napi::CallbackInfo& info) {
+  return guarded_promise(info.Env(), [&]() -> Napi::Value {
+    return start_load(
+        info,
+        [config = read_config(Argument(info[0], "config")), options = read_load_options(Argument(info[1], "options")),
+         path = Argument(info[2], "path").string()](const LoadProgressFn& progress, const std::atomic<bool>&) {
+          write_random_packed_file(path, "random weights", config, options.dtype, options.group_size, options.threads,
+                                   progress);
+          return std::shared_ptr<Engine>();
+        },
+        3);
   });
 }
 
@@ -62,6 +94,8 @@ Napi::Value measure_read_bandwidth(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonData(env));
   exports.Set("load", Napi::Function::New<load>(env, "load"));
+  exports.Set("loadPacked", Napi::Function::New<load_packed>(env, "loadPacked"));
+  exports.Set("packRandom", Napi::Function::New<pack_random>(env, "packRandom"));
   exports.Set("hostInfo", Napi::Function::New<host_info>(env, "hostInfo"));
   exports.Set("measureReadBandwidth", Napi::Function::New<measure_read_bandwidth>(env, "measureReadBandwidth"));
   return exports;

@@ -12,16 +12,15 @@ constexpr double kVisibleFraction = 0.005;
 
 }  // namespace
 
-LoadTask::LoadTask(ModelDescription model, LoadOptions options, TaskRunner& tasks, Napi::FunctionReference on_progress)
-    : model_(std::move(model)),
-      options_(std::move(options)),
+LoadTask::LoadTask(LoadWork work, TaskRunner& tasks, Napi::FunctionReference on_progress)
+    : work_(std::move(work)),
       tasks_(tasks),
       on_progress_(std::move(on_progress)),
       has_listener_(!on_progress_.IsEmpty()) {}
 
 void LoadTask::run() {
   const auto progress = [this](LoadStage stage, double fraction) { report(stage, fraction); };
-  engine_ = Engine::load(model_, options_, has_listener_ ? LoadProgressFn(progress) : LoadProgressFn(), &cancelled_);
+  engine_ = work_(has_listener_ ? LoadProgressFn(progress) : LoadProgressFn(), cancelled_);
 }
 
 void LoadTask::report(LoadStage stage, double fraction) {
@@ -50,6 +49,8 @@ void LoadTask::deliver(Napi::Env env) {
   }
 }
 
-Napi::Value LoadTask::result(Napi::Env env) { return EngineObject::make(env, std::move(engine_)); }
+Napi::Value LoadTask::result(Napi::Env env) {
+  return engine_ ? EngineObject::make(env, std::move(engine_)) : env.Undefined();
+}
 
 }  // namespace pipo::binding

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -10,10 +11,13 @@
 
 namespace pipo::binding {
 
-/// Loads a model; progress is reported on the event loop, coalesced to steps that an eye can see.
+/// What a load does on its thread; answers the engine, or null where the promise has no value.
+using LoadWork = std::function<std::shared_ptr<Engine>(const LoadProgressFn& progress, const std::atomic<bool>& cancelled)>;
+
+/// Loads or packs a model; progress is reported on the event loop, coalesced to steps that an eye can see.
 class LoadTask : public Task {
  public:
-  LoadTask(ModelDescription model, LoadOptions options, TaskRunner& tasks, Napi::FunctionReference on_progress);
+  LoadTask(LoadWork work, TaskRunner& tasks, Napi::FunctionReference on_progress);
 
   void run() override;
   void cancel() override { cancelled_ = true; }
@@ -28,8 +32,7 @@ class LoadTask : public Task {
 
   void report(LoadStage stage, double fraction);
 
-  ModelDescription model_;
-  LoadOptions options_;
+  LoadWork work_;
   TaskRunner& tasks_;
   Napi::FunctionReference on_progress_;
   const bool has_listener_;

@@ -42,6 +42,27 @@ std::optional<PipoConfig> read_pipo_config(const Argument& pipo) {
   return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0)};
 }
 
+SamplingOptions read_sampling(const Argument& sampling) {
+  SamplingOptions result;
+  result.temperature = float_field(sampling, "temperature");
+  result.top_k = int32_field(sampling, "topK", 0);
+  result.top_p = float_field(sampling, "topP");
+  result.min_p = float_field(sampling, "minP");
+  result.presence_penalty = float_field(sampling, "presencePenalty");
+  result.repetition_penalty = float_field(sampling, "repetitionPenalty");
+  result.seed = static_cast<std::uint64_t>(sampling.field("seed").integer(0, kMostExact));
+  return result;
+}
+
+DraftContext read_draft_context(const Argument& context) {
+  if (context.is_absent()) return DraftContext::kFull;
+  return context.choice<DraftContext>({{"full", DraftContext::kFull},
+                                       {"generated", DraftContext::kGenerated},
+                                       {"self", DraftContext::kSelf}});
+}
+
+}  // namespace
+
 ModelConfig read_config(const Argument& config) {
   ModelConfig result;
   result.architecture = config.field("architecture").string();
@@ -69,27 +90,6 @@ ModelConfig read_config(const Argument& config) {
   result.pipo = read_pipo_config(config.field("pipo"));
   return result;
 }
-
-SamplingOptions read_sampling(const Argument& sampling) {
-  SamplingOptions result;
-  result.temperature = float_field(sampling, "temperature");
-  result.top_k = int32_field(sampling, "topK", 0);
-  result.top_p = float_field(sampling, "topP");
-  result.min_p = float_field(sampling, "minP");
-  result.presence_penalty = float_field(sampling, "presencePenalty");
-  result.repetition_penalty = float_field(sampling, "repetitionPenalty");
-  result.seed = static_cast<std::uint64_t>(sampling.field("seed").integer(0, kMostExact));
-  return result;
-}
-
-DraftContext read_draft_context(const Argument& context) {
-  if (context.is_absent()) return DraftContext::kFull;
-  return context.choice<DraftContext>({{"full", DraftContext::kFull},
-                                       {"generated", DraftContext::kGenerated},
-                                       {"self", DraftContext::kSelf}});
-}
-
-}  // namespace
 
 ModelDescription read_model(const Argument& model) {
   ModelDescription result;

@@ -8,6 +8,7 @@
 /// JavaScript values to the engine's plain structs, field by field as in server/src/engine/addon.ts.
 namespace pipo::binding {
 
+ModelConfig read_config(const Argument& config);
 ModelDescription read_model(const Argument& model);
 LoadOptions read_load_options(const Argument& options);
 GenerateRequest read_generate_request(const Argument& request);

@@ -1,4 +1,4 @@
-import type { LayerType, ModelConfig } from "../engine/addon";
+import type { LayerType, ModelConfig } from "../engine/addon.js";
 
 /** Released Qwen3.5 sizes with PIPO modules, for benchmarks with random weights. Source: the public config.json files. */
 export type ShapeName = "0.8b" | "4b";

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { benchCommand } from "./bench.js";
 import { completeCommand } from "./complete.js";
 import { generateCommand } from "./generate.js";
 import { infoCommand } from "./info.js";
@@ -13,6 +14,7 @@ const commands: readonly (() => Command)[] = [
   generateCommand,
   inspectCommand,
   packCommand,
+  benchCommand,
   infoCommand,
 ];
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { open, rename, stat, type FileHandle } from "node:fs/promises";
-import type { ModelConfig } from "../../engine/addon";
+import type { ModelConfig } from "../../engine/addon.js";
 
 /**
  * Writes a GGUF file of a Qwen3.5 shape with random weights, so that llama.cpp can be timed on exactly the shapes

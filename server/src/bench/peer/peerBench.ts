@@ -1,9 +1,9 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Addon, EngineSession, NativeEngine, WeightDtype } from "../../engine/addon";
-import { shapeConfig, type ShapeName } from "../shapes";
-import { ggufBytesPerToken, writeRandomGguf, type GgufQuantisation } from "./gguf";
-import { openPeer, type Peer } from "./llamaCpp";
+import type { Addon, EngineSession, NativeEngine, WeightDtype } from "../../engine/addon.js";
+import { shapeConfig, type ShapeName } from "../shapes.js";
+import { ggufBytesPerToken, writeRandomGguf, type GgufQuantisation } from "./gguf.js";
+import { openPeer, type Peer } from "./llamaCpp.js";
 
 /**
  * Our engine and llama.cpp on the same shapes, bits and threads, in one process, taking turns: read pass, ours, peer,
