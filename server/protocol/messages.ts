@@ -156,7 +156,7 @@ export interface GenerationTrace {
   readonly tokensPerStep: number;
   readonly ttftMs: number;
   readonly tpotMs: number;
-  /** Mean probability of the first tokens, 0..1; what `completion.minConfidence` is compared with. */
+  /** Mean probability of the first line's first tokens, 0..1; what `completion.minConfidence` is compared with. */
   readonly confidence: number | null;
   /** The model's text before the filters. */
   readonly rawText: string;

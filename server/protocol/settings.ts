@@ -16,7 +16,10 @@ export interface PipoSettings {
 export interface CompletionSettings {
   /** Whether suggestions are offered; may differ by language. */
   readonly enabled: boolean;
-  /** How sure the model must be, 0 to 1: the mean probability of the first tokens of a suggestion. 0 shows everything. */
+  /**
+   * How sure the model must be of a line, 0 to 1: the geometric mean of the probabilities of its first tokens. A suggestion
+   * ends before the first line of which it is less sure; where that is the first one, nothing is shown. 0 shows everything.
+   */
   readonly minConfidence: number;
   /** `auto`: a whole block where the cursor opens one; `never`: one line only. */
   readonly multiline: MultilineMode;

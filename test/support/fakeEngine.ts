@@ -61,8 +61,8 @@ export class CharacterTokenizer implements Tokenizer {
 
 export interface FakeAnswer {
   readonly text: string;
-  /** Probability of every token; 0.9 unless told. */
-  readonly probability?: number;
+  /** Probability of the tokens of each step, by its text; 0.9 unless told. */
+  readonly probability?: number | ((text: string) => number);
   /** Milliseconds before each step. */
   readonly stepMs?: number;
   readonly error?: Error;
@@ -161,7 +161,7 @@ export class FakeModel implements LoadedModel {
     const steps: TextStep[] = [];
     const startedAt = performance.now();
     let stopReason: StopReason = text.length > request.maxNewTokens ? "maxNewTokens" : "stopId";
-    const logprob = request.logprobs ? Math.log(probability) : null;
+    const probabilityOf = typeof probability === "number" ? () => probability : probability;
     for (let at = 0; at < Math.min(text.length, request.maxNewTokens); at += 2) {
       await (stepMs > 0 ? sleep(stepMs) : nextTick());
       if (request.signal?.aborted) {
@@ -169,6 +169,7 @@ export class FakeModel implements LoadedModel {
         break;
       }
       const [first, second] = this.tokenizer.encode(text.slice(at, at + 2));
+      const logprob = request.logprobs ? Math.log(probabilityOf(text.slice(at, at + 2))) : null;
       const elapsed = performance.now() - startedAt;
       const step: TextStep = {
         text: text.slice(at, at + 2),

@@ -1,13 +1,11 @@
 import type { StopReason } from "../engine/addon.js";
 import type { TextRequest, TextResult, TextSession, TextStep } from "../engine/engine.js";
 import { endOfExtent, type ExtentRule } from "./block.js";
-
-/** Tokens whose mean probability says how sure the model is. */
-const judgedTokens = 8;
+import { Sureness } from "./sureness.js";
 
 export interface GenerationLimits {
   readonly rule: ExtentRule;
-  /** Below this mean probability the suggestion is given up. */
+  /** The suggestion ends before the first line of which the model is less sure, 0..1. */
   readonly minConfidence: number;
   /** From the first token on. */
   readonly timeLimitMs: number;
@@ -15,13 +13,16 @@ export interface GenerationLimits {
   readonly signal: AbortSignal;
 }
 
-/** Why writing ended: the model's own end, the extent, a limit of tokens or time, or nobody waiting. */
-export type GenerationEnd = "model" | "extent" | "unsure" | "tokenLimit" | "timeLimit" | "withdrawn";
+/**
+ * Why writing ended: by the model itself, the extent, a line of which the model is not sure (`unsure` where that is the
+ * first one), a limit of tokens or time, or because nobody waits.
+ */
+export type GenerationEnd = "model" | "extent" | "unsure" | "unsureLine" | "tokenLimit" | "timeLimit" | "withdrawn";
 
 export interface Generation {
   readonly text: string;
   readonly end: GenerationEnd;
-  /** Geometric mean of the probabilities of the first tokens; null when there are none. */
+  /** How sure the model is of the first line, 0..1; null when it wrote nothing. */
   readonly confidence: number | null;
   readonly result: TextResult;
 }
@@ -37,9 +38,9 @@ export async function generate(
     writing.add(step);
     return writing.end === undefined;
   });
-  const end = limits.signal.aborted ? "withdrawn" : (writing.end ?? writing.ended(result.stopReason));
-  const text = end === "timeLimit" || end === "tokenLimit" ? wholeParts(result.text) : result.text;
-  return { text, end, confidence: writing.confidence, result };
+  writing.finish(result.stopReason);
+  const end = limits.signal.aborted ? "withdrawn" : writing.end!;
+  return { text: writing.shownText(), end, confidence: writing.confidence, result };
 }
 
 /** Text that was cut off at any place: its whole lines, or the whole words of its only line. */
@@ -51,47 +52,55 @@ export function wholeParts(text: string): string {
 
 /** A suggestion while it is written. */
 class Writing {
-  text = "";
   end: GenerationEnd | undefined;
+  private text = "";
+  private sureLength: number | undefined;
   private firstAt: number | undefined;
-  private logprobs = 0;
-  private judged = 0;
+  private readonly sureness: Sureness;
 
   constructor(
     private readonly limits: GenerationLimits,
     private readonly stopIds: readonly number[],
-  ) {}
-
-  add({ text, step }: TextStep): void {
-    this.text += text;
-    this.firstAt ??= performance.now();
-    this.judge(step.first, step.firstLogprob);
-    if (step.second !== null) this.judge(step.second, step.secondLogprob);
-    if (endOfExtent(this.text, this.limits.rule, /*complete=*/ false) !== undefined) this.end = this.verdict("extent");
-    else if (this.judged >= judgedTokens && this.isUnsure()) this.end = "unsure";
-    else if (performance.now() - this.firstAt > this.limits.timeLimitMs) this.end = this.verdict("timeLimit");
+  ) {
+    this.sureness = new Sureness(limits.minConfidence);
   }
 
-  /** Nothing more will come, though the listener wanted more. */
-  ended(stopReason: StopReason): GenerationEnd {
-    return this.verdict(stopReason === "stopId" ? "model" : "tokenLimit");
+  add({ text, step }: TextStep): void {
+    this.firstAt ??= performance.now();
+    this.endWhereUnsure(this.sureness.add(text, this.logprobsOf(step)));
+    this.text += text;
+    if (this.end !== undefined) return;
+    if (endOfExtent(this.text, this.limits.rule, /*complete=*/ false) !== undefined) this.end = "extent";
+    else if (performance.now() - this.firstAt > this.limits.timeLimitMs) this.end = "timeLimit";
+  }
+
+  /** Nothing more will come. */
+  finish(stopReason: StopReason): void {
+    this.end ??= stopReason === "stopId" ? "model" : "tokenLimit";
+    if (this.sureLength === undefined) this.endWhereUnsure(this.sureness.endOfSureText());
+  }
+
+  shownText(): string {
+    if (this.sureLength !== undefined) return this.text.slice(0, this.sureLength);
+    return this.end === "timeLimit" || this.end === "tokenLimit" ? wholeParts(this.text) : this.text;
   }
 
   get confidence(): number | null {
-    return this.judged === 0 ? null : Math.exp(this.logprobs / this.judged);
+    return this.sureness.confidence;
   }
 
-  private verdict(end: GenerationEnd): GenerationEnd {
-    return this.isUnsure() ? "unsure" : end;
+  private endWhereUnsure(sureLength: number | undefined): void {
+    if (sureLength === undefined) return;
+    this.sureLength = sureLength;
+    this.end = sureLength === 0 ? "unsure" : "unsureLine";
   }
 
-  private isUnsure(): boolean {
-    return this.confidence !== null && this.confidence < this.limits.minConfidence;
-  }
-
-  private judge(id: number, logprob: number | null): void {
-    if (logprob === null || this.judged >= judgedTokens || this.stopIds.includes(id)) return;
-    this.logprobs += logprob;
-    this.judged += 1;
+  /** Of the tokens that become text; the stop token says nothing about it. */
+  private logprobsOf({ first, second, firstLogprob, secondLogprob }: TextStep["step"]): readonly number[] {
+    const tokens: readonly (readonly [number | null, number | null])[] = [
+      [first, firstLogprob],
+      [second, secondLogprob],
+    ];
+    return tokens.flatMap(([id, logprob]) => (id === null || logprob === null || this.stopIds.includes(id) ? [] : [logprob]));
   }
 }

@@ -103,6 +103,12 @@ describe("an empty answer says why", () => {
     expect(test.service.lastTrace?.generation?.confidence).toBeCloseTo(0.2);
   });
 
+  it("ends a block before the line of which the model is not sure", async () => {
+    const unsure = new ServiceUnderTest(() => ({ text: "\n  first()\n  ????????()\n  last()", probability: (text) => (text.includes("?") ? 0.05 : 0.9) }));
+    expect(await unsure.text("def f():█\n")).toBe("\n  first()");
+    expect(unsure.service.lastTrace?.generation?.stopReason).toBe("unsureLine");
+  });
+
   it("shows everything with minConfidence 0", async () => {
     const test = new ServiceUnderTest(() => ({ text: "value", probability: 0.01 }));
     expect(await test.text("x = █\n", { completion: { minConfidence: 0 } })).toBe("value");

@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { wholeParts } from "../../../server/src/completion/generation.js";
+import { Sureness } from "../../../server/src/completion/sureness.js";
+
+/** Steps with the probability of both their tokens; gives what `add` said of each. */
+function judge(minConfidence: number, steps: readonly (readonly [text: string, probability: number])[]) {
+  const sureness = new Sureness(minConfidence);
+  const ends = steps.map(([text, probability]) => sureness.add(text, [Math.log(probability), Math.log(probability)]));
+  return { sureness, end: ends.find((end) => end !== undefined), last: sureness.endOfSureText() };
+}
+
+describe("how sure the model is", () => {
+  it("is the geometric mean of the first tokens' probabilities", () => {
+    const sureness = new Sureness(0);
+    expect(sureness.confidence).toBeNull();
+    sureness.add("ab", [Math.log(0.9), Math.log(0.4)]);
+    expect(sureness.confidence).toBeCloseTo(0.6);
+  });
+
+  it("is judged after eight tokens, or at the end", () => {
+    const unsure = [["ab", 0.2], ["cd", 0.2], ["ef", 0.2]] as const;
+    expect(judge(0.5, unsure)).toMatchObject({ end: undefined, last: 0 });
+    expect(judge(0.5, [...unsure, ["gh", 0.2]]).end).toBe(0);
+    expect(judge(0.1, [...unsure, ["gh", 0.2]])).toMatchObject({ end: undefined, last: undefined });
+  });
+
+  it("of later tokens of a line does not matter", () => {
+    const sure = [["ab", 0.9], ["cd", 0.9], ["ef", 0.9], ["gh", 0.9]] as const;
+    expect(judge(0.5, [...sure, ["ij", 0.01], ["kl", 0.01]])).toMatchObject({ end: undefined, last: undefined });
+  });
+
+  it("ends the text before the first line of which it is not", () => {
+    const steps = [["a()", 0.9], [";\n", 0.9], ["  b", 0.2], ["()", 0.2]] as const;
+    expect(judge(0.5, steps)).toMatchObject({ end: undefined, last: 4 });
+    expect(judge(0.5, [...steps, [";\n", 0.9], ["c", 0.9]]).end).toBe(4);
+  });
+
+  it("counts blank lines at the beginning with the first line", () => {
+    expect(judge(0.5, [["\n  ", 0.2], ["ab", 0.2]]).last).toBe(0);
+    expect(judge(0.5, [["\n  ", 0.9], ["ab", 0.9], ["\n", 0.9], ["cd", 0.1]])).toMatchObject({ last: 5 });
+  });
+});
+
+it("keeps whole lines, or whole words of a single one", () => {
+  expect(["a b\n  c d", "\n  ab", "first sec", "alone", "f(x, ", ""].map(wholeParts)).toEqual(["a b", "", "first", "", "f(x,", ""]);
+});
