@@ -148,12 +148,6 @@ static inline float* state_of(const DeltaNetArgs& args, int head) {
 
 // --- One row --------------------------------------------------------------------------------------------------------
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
-inline constexpr int kStepVectors = 4;  // 16 registers
-#else
-inline constexpr int kStepVectors = 8;  // 32 registers
-#endif
-
 /// About a page of a state: the hardware's prefetcher stops at the end of each.
 inline constexpr int kStateRowsAhead = 8;
 
@@ -163,49 +157,62 @@ struct DeltaStep {
   float decay, rate, q_dot_k;
 };
 
-/// kVectors vectors of columns of one head's state, updated in place. With P = decay S and u = rate (v - P^T k):
-/// S <- P + k u^T, o = P^T q + (q.k) u, so that one pass finds what both need and a second one writes.
-template <int kVectors>
-static inline void step_columns(const DeltaNetShape& shape, const DeltaStep& step, int lanes, const float* v,
-                                float* state, float* o) {
-  F32 recalled[kVectors], queried[kVectors];
-  for (int j = 0; j < kVectors; ++j) recalled[j] = queried[j] = f32_zero();
-  for (int i = 0; i < shape.key_dim; ++i) {
-    const float* row = state + static_cast<std::int64_t>(i) * shape.value_dim;
-    const F32 key = f32_set1(step.k[i]), query = f32_set1(step.q[i]);
-    for (int j = 0; j < kVectors; ++j) {
-      const F32 s = load_lanes(row + j * kLanes, lanes);
-      prefetch(row + j * kLanes + kStateRowsAhead * shape.value_dim);
-      recalled[j] = f32_fma(key, s, recalled[j]);
-      queried[j] = f32_fma(query, s, queried[j]);
+/// recalled += S^T k and queried += S^T q for kRows rows of the state S.
+template <int kRows>
+static inline void recall_rows(const float* state, int dim, const float* k, const float* q, float* recalled,
+                               float* queried) {
+  for_each_vector(dim, [&](std::int64_t j, int lanes) {
+    F32 r = load_lanes(recalled + j, lanes), o = load_lanes(queried + j, lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const float* row = state + static_cast<std::int64_t>(i) * dim + j;
+      const F32 s = load_lanes(row, lanes);
+      prefetch(row + static_cast<std::int64_t>(kStateRowsAhead) * dim);
+      r = f32_fma(f32_set1(k[i]), s, r);
+      o = f32_fma(f32_set1(q[i]), s, o);
     }
-  }
-  const F32 decay = f32_set1(step.decay);
-  F32 update[kVectors];
-  for (int j = 0; j < kVectors; ++j) {
-    const F32 missing = f32_sub(load_lanes(v + j * kLanes, lanes), f32_mul(decay, recalled[j]));
-    update[j] = f32_mul(f32_set1(step.rate), missing);
-    store_lanes(o + j * kLanes, f32_fma(f32_set1(step.q_dot_k), update[j], f32_mul(decay, queried[j])), lanes);
-  }
-  for (int i = 0; i < shape.key_dim; ++i) {
-    float* row = state + static_cast<std::int64_t>(i) * shape.value_dim;
-    const F32 key = f32_set1(step.k[i]);
-    for (int j = 0; j < kVectors; ++j) {
-      const F32 kept = f32_mul(decay, load_lanes(row + j * kLanes, lanes));
-      store_lanes(row + j * kLanes, f32_fma(key, update[j], kept), lanes);
-    }
-  }
+    store_lanes(recalled + j, r, lanes);
+    store_lanes(queried + j, o, lanes);
+  });
 }
 
-static void delta_step(const DeltaNetShape& shape, const DeltaStep& step, const float* v, float* state, float* o) {
-  int column = 0;
-  for (; column + kStepVectors * kLanes <= shape.value_dim; column += kStepVectors * kLanes) {
-    step_columns<kStepVectors>(shape, step, kLanes, v + column, state + column, o + column);
-  }
-  for (; column < shape.value_dim; column += kLanes) {
-    const int left = shape.value_dim - column;
-    step_columns<1>(shape, step, left < kLanes ? left : kLanes, v + column, state + column, o + column);
-  }
+/// S <- decay S + k u^T for kRows rows of the state S.
+template <int kRows>
+static inline void update_rows(float* state, int dim, F32 decay, const float* k, const float* update) {
+  for_each_vector(dim, [&](std::int64_t j, int lanes) {
+    const F32 u = load_lanes(update + j, lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      float* row = state + static_cast<std::int64_t>(i) * dim + j;
+      store_lanes(row, f32_fma(f32_set1(k[i]), u, f32_mul(decay, load_lanes(row, lanes))), lanes);
+    }
+  });
+}
+
+/// One row of one head, state updated in place. With P = decay S and u = rate (v - P^T k):
+/// S <- P + k u^T, o = P^T q + (q.k) u, so that one pass finds what both need and a second one, in the cache, writes.
+/// `update` [value_dim] is scratch.
+static void delta_step(const DeltaNetShape& shape, const DeltaStep& step, const float* v, float* state, float* update,
+                       float* o) {
+  constexpr int kRows = 8;
+  const int key_dim = shape.key_dim, dim = shape.value_dim;
+  const F32 decay = f32_set1(step.decay);
+  for_each_vector(dim, [&](std::int64_t j, int lanes) {
+    store_lanes(update + j, f32_zero(), lanes);
+    store_lanes(o + j, f32_zero(), lanes);
+  });
+  const int whole = key_dim - key_dim % kRows;
+  const auto row = [&](int i) { return state + static_cast<std::int64_t>(i) * dim; };
+  for (int i = 0; i < whole; i += kRows) recall_rows<kRows>(row(i), dim, step.k + i, step.q + i, update, o);
+  for (int i = whole; i < key_dim; ++i) recall_rows<1>(row(i), dim, step.k + i, step.q + i, update, o);
+  for_each_vector(dim, [&](std::int64_t j, int lanes) {
+    const F32 missing = f32_sub(load_lanes(v + j, lanes), f32_mul(decay, load_lanes(update + j, lanes)));
+    const F32 u = f32_mul(f32_set1(step.rate), missing);
+    store_lanes(o + j, f32_fma(f32_set1(step.q_dot_k), u, f32_mul(decay, load_lanes(o + j, lanes))), lanes);
+    store_lanes(update + j, u, lanes);
+  });
+  for (int i = 0; i < whole; i += kRows) update_rows<kRows>(row(i), dim, decay, step.k + i, update);
+  for (int i = whole; i < key_dim; ++i) update_rows<1>(row(i), dim, decay, step.k + i, update);
 }
 
 static inline float dot(const float* a, const float* b, int n) {
@@ -222,7 +229,7 @@ static void step_value_head(const DeltaNetArgs& args, const DeltaNetScratch& s, 
     const float* k = s.k + r * shape.key_dim;
     const DeltaStep step{q, k, __builtin_expf(log_decay(args, first + r, head)), update_rate(args, first + r, head),
                          dot(q, k, shape.key_dim)};
-    delta_step(shape, step, s.v + r * shape.value_dim, state_of(args, head), s.n);
+    delta_step(shape, step, s.v + r * shape.value_dim, state_of(args, head), s.ks_qs, s.n);
     gated_norm(args, s.n, first + r, head);
   }
 }
