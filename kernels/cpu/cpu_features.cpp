@@ -15,6 +15,9 @@ const std::vector<const Target*>& compiled_targets() {
 #if defined(PIPO_HAVE_AVX512)
       &kAvx512Target,
 #endif
+#if defined(PIPO_HAVE_AVXVNNI)
+      &kAvxVnniTarget,
+#endif
 #if defined(PIPO_HAVE_AVX2)
       &kAvx2Target,
 #endif
@@ -42,6 +45,7 @@ bool has_avx512() {
 
 bool runs_here(const Target& target) {
   if (&target == &kAvx2Target) return has_avx2();
+  if (&target == &kAvxVnniTarget) return has_avx2() && __builtin_cpu_supports("avxvnni");
   if (&target == &kAvx512Target) return has_avx512();
   return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }

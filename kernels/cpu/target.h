@@ -111,6 +111,9 @@ struct Target {
 #if defined(PIPO_HAVE_AVX2)
 extern const Target kAvx2Target;
 #endif
+#if defined(PIPO_HAVE_AVXVNNI)
+extern const Target kAvxVnniTarget;
+#endif
 #if defined(PIPO_HAVE_AVX512)
 extern const Target kAvx512Target;
 #endif

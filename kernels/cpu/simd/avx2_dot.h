@@ -6,11 +6,17 @@
 /// See avx512_dot.h for the meaning of each name. A line of weights is two vectors of 8 rows.
 namespace pipo::kernels::cpu::PIPO_TARGET {
 
-inline constexpr int kNarrowTokens = 2;
+inline constexpr bool kBf16Input = false;
 inline constexpr int kWidePanels = 1;
+#if defined(__AVXVNNI__)
+inline constexpr int kNarrowTokens = 3;
+inline constexpr int kWideVectors = 2;
+inline constexpr int kWideTokens = 3;
+#else
+inline constexpr int kNarrowTokens = 2;
 inline constexpr int kWideVectors = 1;
 inline constexpr int kWideTokens = 4;
-inline constexpr bool kBf16Input = false;
+#endif
 
 static inline __m256i load_half(const std::uint8_t* line, int vector) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(line + 32 * vector));
@@ -21,6 +27,39 @@ static inline __m256i broadcast_quad(const std::int8_t* x) {
   return _mm256_set1_epi32(quad);
 }
 
+static inline void load_nibbles(const std::uint8_t* line, int vector, __m256i* low, __m256i* high) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  const __m256i both = load_half(line, vector);
+  *low = _mm256_and_si256(both, mask);
+  *high = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+}
+
+#if defined(__AVXVNNI__)
+/// As in avx512_dot.h.
+struct Int8Dot {
+  using Sum = __m256i;
+  using Weights = __m256i;
+  static Sum start(const QuantizedBlock& x) { return _mm256_set1_epi32(x.int8_offset); }
+  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
+    const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
+    *first = _mm256_xor_si256(load_half(block + 64 * j, vector), flip);
+    *second = _mm256_xor_si256(load_half(block + 64 * (j + 4), vector), flip);
+  }
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x)); }
+  static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
+};
+
+struct Int4Dot {
+  using Sum = __m256i;
+  using Weights = __m256i;
+  static Sum start(const QuantizedBlock& x) { return _mm256_set1_epi32(x.int4_offset); }
+  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
+    load_nibbles(block + 64 * j, vector, first, second);
+  }
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x)); }
+  static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
+};
+#else
 /// vpmaddubsw wants one unsigned factor: the weight gives its sign to the input. 2 * 127 * 127 fits 16 bits.
 struct Int8Dot {
   using Sum = __m256i;
@@ -43,16 +82,13 @@ struct Int8Dot {
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
 };
 
-/// 8 products pairs of at most 2 * 15 * 127 each fit 16 bits, so a block is summed there.
+/// 8 pairs of products of at most 2 * 15 * 127 each fit 16 bits, so a block is summed there.
 struct Int4Dot {
   using Sum = __m256i;
   using Weights = __m256i;
   static Sum start(const QuantizedBlock&) { return _mm256_setzero_si256(); }
   static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    const __m256i low = _mm256_set1_epi8(15);
-    const __m256i line = load_half(block + 64 * j, vector);
-    *first = _mm256_and_si256(line, low);
-    *second = _mm256_and_si256(_mm256_srli_epi16(line, 4), low);
+    load_nibbles(block + 64 * j, vector, first, second);
   }
   static Sum add(Sum sum, Weights w, const std::int8_t* x) {
     return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, broadcast_quad(x)));
@@ -61,6 +97,7 @@ struct Int4Dot {
     return _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), _mm256_set1_epi32(x.int4_offset));
   }
 };
+#endif
 
 struct F32Dot {
   using Input = float;
