@@ -106,20 +106,19 @@ export class PipoServer {
 
   private async settingsChanged(sent: unknown): Promise<void> {
     this.configuration.changed(sent);
-    this.service.forgetSuggestions();
+    this.service.startAfresh();
     await this.prepareModel();
   }
 
   private async restartEngine(): Promise<null> {
-    this.service.withdrawAll();
-    this.service.forgetSuggestions();
+    this.service.startAfresh();
     await this.models.unload();
     void this.models.ready();
     return null;
   }
 
   private async shutdown(): Promise<void> {
-    this.service.withdrawAll();
+    this.service.startAfresh();
     await this.models.unload();
   }
 

@@ -73,14 +73,11 @@ export class CompletionService {
     if (this.models.state.kind === "ready") this.models.state.model.prompts.forget(uri);
   }
 
-  /** Settings or the model changed: what was suggested before may not be suggested now. */
-  forgetSuggestions(): void {
+  /** Settings or the model change: what was suggested before may not be suggested now, and what runs is withdrawn. */
+  startAfresh(): void {
+    this.scheduler.withdrawAll();
     this.typed.clear();
     this.cache.clear();
-  }
-
-  withdrawAll(): void {
-    this.scheduler.withdrawAll();
   }
 
   private async answer(request: CompletionRequest, signal: AbortSignal, trace: TraceRecorder): Promise<CompletionResult> {

@@ -234,9 +234,18 @@ describe("text that is known already", () => {
   it("is forgotten when settings change", async () => {
     const test = says("log(value);");
     await test.text("console.█\n");
-    test.service.forgetSuggestions();
+    test.service.startAfresh();
     await test.text("console.l█\n");
     expect(test.model.requests).toHaveLength(2);
+  });
+
+  it("and everything that runs is withdrawn when settings change", async () => {
+    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const both = [test.text("a = █", { uri: "file:///a.ts" }), test.text("b = █", { uri: "file:///b.ts" })];
+    await until(() => test.model.stepsRun > 2);
+    test.service.startAfresh();
+    expect(await Promise.all(both)).toEqual(["(cancelled)", "(cancelled)"]);
+    expect(test.model.requests).toHaveLength(1);
   });
 });
 
