@@ -81,10 +81,10 @@ test("cancelling takes effect within one decode step", async () => {
 
 test("cancelling takes effect within a prefill", async () => {
   const session = engine.createSession({ maxPositions: 8192 });
-  const full = await session.generate(request(12_000, 1));
+  const full = await session.generate(request(6_000, 1));
   session.reset();
-  const running = session.generate(request(12_000, 1));
-  await sleep(20);
+  const running = session.generate(request(6_000, 1));
+  await sleep(full.stats.totalMs / 10);
   session.cancel();
   const cancelled = await running;
   session.close();

@@ -64,18 +64,24 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
       settings,
       signal: aborter.signal,
     };
-    await answer(models, request, () => aborter.abort(), flags);
+    await answer(models, model, request, () => aborter.abort(), flags);
   } finally {
     await models.unload();
   }
 }
 
-async function answer(models: ModelKeeper, request: CompletionRequest, abort: () => void, flags: CompleteFlags): Promise<void> {
+async function answer(
+  models: ModelKeeper,
+  model: LoadedModel,
+  request: CompletionRequest,
+  abort: () => void,
+  flags: CompleteFlags,
+): Promise<void> {
   const service = new CompletionService(models, new StatusBoard(() => undefined), stderrLogger);
   const stopListening = onInterrupt(abort);
   const result = await service.complete(request).finally(stopListening);
   const trace = service.lastTrace!;
-  if (flags.json) return printJson(toJson(request, result, trace));
+  if (flags.json) return printJson(toJson(model, request, result, trace));
   if (result.kind === "suggestion") printLine(result.suggestion.text);
   else printNote(`No suggestion: ${emptyReasonText[result.reason]}${result.detail ? ` (${result.detail})` : ""}`);
   printNote(summary(trace));
@@ -142,10 +148,20 @@ export function offsetOf(text: string, line: number, column: number, file: strin
   return start + column - 1;
 }
 
-function toJson({ document, position }: CompletionRequest, result: CompletionResult, trace: CompletionTrace): object {
+function toJson(
+  { card, info }: LoadedModel,
+  { document, position, settings }: CompletionRequest,
+  result: CompletionResult,
+  trace: CompletionTrace,
+): object {
   const { generation } = trace;
   const gate = generation && generation.accepted + generation.gated;
   return {
+    model: card.name,
+    backend: info.backend,
+    dtype: info.dtype,
+    threads: info.threads,
+    threshold: settings.engine.threshold ?? card.defaultThreshold,
     file: document.uri,
     line: position.line + 1,
     column: position.character + 1,
