@@ -7,7 +7,7 @@ namespace pipo::kernels::cpu {
 namespace {
 
 /// Queries (rows times query heads of one kv head) per task: enough to pay for bringing keys and values into fp32.
-constexpr int kQueriesPerTask = 32;
+constexpr int kQueriesPerTask = 64;
 /// Positions that are worth a task of their own.
 constexpr std::int64_t kShortestSplit = 64;
 constexpr std::int64_t kPositionTile = 32;

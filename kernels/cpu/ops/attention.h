@@ -69,10 +69,14 @@ static inline bool queries_fill_lanes(int n_queries) { return n_queries * 2 > kL
 static void transpose_queries(const AttentionArgs& args, const AttentionTask& task, int padded, float* out) {
   const int dim = args.shape->head_dim;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
-  for (int i = 0; i < padded; ++i) {
-    const bool real = i < task.n_queries;
-    const float* q = real ? args.q + query_offset(args, task, i) : nullptr;
-    for (int d = 0; d < dim; ++d) out[static_cast<std::int64_t>(d) * padded + i] = real ? q[d] * scale : 0.0f;
+  constexpr int kBlock = 16;  // so that what is written stays in the nearest cache until its lines are full
+  for (int begin = 0; begin < dim; begin += kBlock) {
+    const int end = smaller(begin + kBlock, dim);
+    for (int i = 0; i < padded; ++i) {
+      const bool real = i < task.n_queries;
+      const float* q = real ? args.q + query_offset(args, task, i) : nullptr;
+      for (int d = begin; d < end; ++d) out[static_cast<std::int64_t>(d) * padded + i] = real ? q[d] * scale : 0.0f;
+    }
   }
 }
 
@@ -214,9 +218,11 @@ static RightMatrix<Element> cache_rows(const AttentionArgs& args, const void* ro
 
 /// fp32 rows as they are; bf16 rows widened into `buffer`, so that a block of queries pays for it once.
 static inline RightMatrix<float> widen(const RightMatrix<float>& rows, int, int, float*) { return rows; }
+inline constexpr int kWidenAhead = 8;
 static inline RightMatrix<float> widen(const RightMatrix<std::uint16_t>& rows, int count, int dim, float* buffer) {
   for (int p = 0; p < count; ++p) {
     for_each_vector(dim, [&](std::int64_t d, int lanes) {
+      prefetch(rows.data + (p + kWidenAhead) * rows.row_stride + d);
       const F32 value = load_elements(rows.data + p * rows.row_stride + d, lanes);
       store_lanes(buffer + static_cast<std::int64_t>(p) * dim + d, value, lanes);
     });
@@ -307,35 +313,33 @@ static void start_head(const AttentionArgs& args, const AttentionTask& task, con
   }
 }
 
-/// Merges the partial results of one block over all splits and applies the gates. `partials` [n_splits]
+/// Merges the partial results of one block over all splits and applies the gates. `partials` [n_splits], used up.
 static void finish_block(const AttentionArgs& args, const AttentionTask& task, float* partials) {
-  const int dim = args.shape->head_dim, n_splits = args.plan.n_splits;
-  const std::int64_t floats = partial_floats(args);
+  const int n_splits = args.plan.n_splits;
+  const std::int64_t floats = partial_floats(args), dim = args.shape->head_dim;
   for (int i = 0; i < task.n_queries; ++i) {
-    const std::int64_t offset = query_offset(args, task, i);
     float highest = kNoScore, total = 0.0f;
     for (int s = 0; s < n_splits; ++s) {
       const float maximum = partial_at(args, partials + s * floats).maximum[i];
       if (maximum > highest) highest = maximum;
     }
-    float* out = args.out + offset;
-    bool started = false;
     for (int s = 0; s < n_splits; ++s) {
       const AttentionPartial partial = partial_at(args, partials + s * floats);
-      if (partial.total[i] == 0.0f) continue;
       const float weight = __builtin_expf(partial.maximum[i] - highest);
       total += weight * partial.total[i];
-      const float* sums = partial.sums + static_cast<std::int64_t>(i) * dim;
-      for_each_vector(dim, [&](std::int64_t d, int lanes) {
-        const F32 before = started ? load_lanes(out + d, lanes) : f32_zero();
-        store_lanes(out + d, f32_fma(load_lanes(sums + d, lanes), f32_set1(weight), before), lanes);
-      });
-      started = true;
+      partial.maximum[i] = partial.total[i] > 0.0f ? weight : 0.0f;  // a split that sees nothing has no sums
     }
+    const std::int64_t offset = query_offset(args, task, i);
     const F32 scale = f32_set1(1.0f / total);
     for_each_vector(dim, [&](std::int64_t d, int lanes) {
+      F32 sum = f32_zero();
+      for (int s = 0; s < n_splits; ++s) {
+        const AttentionPartial partial = partial_at(args, partials + s * floats);
+        const float weight = partial.maximum[i];
+        if (weight > 0.0f) sum = f32_fma(load_lanes(partial.sums + i * dim + d, lanes), f32_set1(weight), sum);
+      }
       const F32 open = f32_sigmoid(load_lanes(args.gate + offset + d, lanes));
-      store_lanes(out + d, f32_mul(f32_mul(load_lanes(out + d, lanes), scale), open), lanes);
+      store_lanes(args.out + offset + d, f32_mul(f32_mul(sum, scale), open), lanes);
     });
   }
 }
