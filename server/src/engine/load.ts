@@ -36,7 +36,10 @@ export function openAddon(file: string): Addon {
 export function explainOpenFailure(file: string, reason: string): string {
   const glibc = /GLIBC(?:XX)?_[\d.]+/.exec(reason)?.[0];
   if (glibc) return `${file} needs ${glibc}, which this system does not have. Build it here with "npm run build", or use a newer system.`;
-  if (/invalid ELF header|wrong ELF class|Exec format|incompatible architecture|not a valid Win32|slice is not valid/i.test(reason)) {
+  // For a library of another processor the loader says that the file itself is not there.
+  const library = /^(.+): cannot open shared object file/.exec(reason)?.[1];
+  if (library !== undefined && library !== file) return `${file} needs ${library}, which is not installed. Install it with the system's package manager.`;
+  if (library === file || /invalid ELF header|wrong ELF class|Exec format|incompatible architecture|not a valid Win32|slice is not valid/i.test(reason)) {
     return `${file} was built for another system or processor, or is damaged. Install the package for ${platformName()}.`;
   }
   if (/symbol|dlsym|procedure could not be found/i.test(reason)) {
