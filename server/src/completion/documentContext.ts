@@ -2,8 +2,8 @@ import type { CompletionRequest, DocumentText } from "./result.js";
 
 /**
  * Read-only view of a document around the cursor. Line breaks are `\n` whatever the document has, because
- * models are trained so; {@link toDocumentLineBreaks} leads back. Only a window is copied, so the size of
- * the document does not matter.
+ * models are trained so and editors put their own into what is accepted. Only a window is copied, so the size
+ * of the document does not matter.
  */
 export interface DocumentContext {
   readonly uri: string;
@@ -19,7 +19,6 @@ export interface DocumentContext {
   /** The cursor's line, before and after the cursor. */
   readonly linePrefix: string;
   readonly lineSuffix: string;
-  readonly lineBreak: "\n" | "\r\n";
   /** Offsets that a suggestion replaces, and text that it must begin with. */
   readonly replaceStart: number;
   readonly replaceEnd: number;
@@ -60,16 +59,10 @@ export function documentContext(request: CompletionRequest): DocumentContext | C
     suffix,
     linePrefix: prefix.slice(prefix.lastIndexOf("\n") + 1),
     lineSuffix: firstLine(suffix),
-    lineBreak: lineBreakOf(rawPrefix, rawSuffix),
     replaceStart,
     replaceEnd,
     selectedText,
   };
-}
-
-/** Text to insert into a document that ends its lines like this. */
-export function toDocumentLineBreaks(text: string, lineBreak: "\n" | "\r\n"): string {
-  return lineBreak === "\n" ? text : text.replaceAll("\n", "\r\n");
 }
 
 export function toPlainLineBreaks(text: string): string {
@@ -122,11 +115,4 @@ function windowEnd(text: DocumentText, cursor: number): number {
 /** True between the two halves of a surrogate pair. */
 function splitsCharacter(text: DocumentText, offset: number): boolean {
   return offset > 0 && /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(text.slice(offset - 1, offset + 1));
-}
-
-function lineBreakOf(before: string, after: string): "\n" | "\r\n" {
-  const near = before.lastIndexOf("\n");
-  if (near >= 0) return before[near - 1] === "\r" ? "\r\n" : "\n";
-  const next = after.indexOf("\n");
-  return next > 0 && after[next - 1] === "\r" ? "\r\n" : "\n";
 }

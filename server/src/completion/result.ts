@@ -39,7 +39,7 @@ export interface SelectedCompletion {
 
 export interface Suggestion {
   readonly id: string;
-  /** Text to insert, with the document's line ends. */
+  /** Text to insert. Its lines end with `\n`; every editor turns that into what the document has. */
   readonly text: string;
   /** Offsets of the text that it replaces; empty at the cursor unless an entry is selected. */
   readonly start: number;

@@ -7,7 +7,7 @@ import type { Prompt } from "../prompt/build.js";
 import { extentRule, type ExtentRule } from "./block.js";
 import { CompletionCache } from "./completionCache.js";
 import { type CompletionModel, decodeMode, maxBlockTokens, maxLineTokens, promptBudget } from "./completionModel.js";
-import { type DocumentContext, documentContext, toDocumentLineBreaks } from "./documentContext.js";
+import { type DocumentContext, documentContext } from "./documentContext.js";
 import { ExcludedFiles } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
 import type { ModelKeeper } from "./modelKeeper.js";
@@ -172,9 +172,8 @@ export class CompletionService {
     id: string,
   ): CompletionResult {
     this.typed.show(context, text);
-    const inserted = context.selectedText + toDocumentLineBreaks(text, context.lineBreak);
-    const { replaceStart: start, replaceEnd: end } = context;
-    return { kind: "suggestion", suggestion: { id, text: inserted, start, end, source } };
+    const { replaceStart: start, replaceEnd: end, selectedText } = context;
+    return { kind: "suggestion", suggestion: { id, text: selectedText + text, start, end, source } };
   }
 
   private failure(): EmptyResult {

@@ -4,7 +4,6 @@ import {
   fileNameOf,
   maxPrefixLength,
   maxSuffixLength,
-  toDocumentLineBreaks,
 } from "../../../server/src/completion/documentContext.js";
 import { contextAt, requestAt } from "../../support/completion.js";
 
@@ -15,19 +14,14 @@ describe("the view of a document", () => {
       suffix: " d\ne",
       linePrefix: "b c",
       lineSuffix: " d",
-      lineBreak: "\n",
       prefixStart: 0,
       replaceStart: 5,
       replaceEnd: 5,
     });
   });
 
-  it("knows the document's line breaks, wherever the next one is", () => {
-    expect(contextAt("a\r\nb█").lineBreak).toBe("\r\n");
-    expect(contextAt("a█\r\nb").lineBreak).toBe("\r\n");
-    expect(contextAt("a█").lineBreak).toBe("\n");
-    expect(contextAt("a\r\nb█")).toMatchObject({ prefix: "a\nb", linePrefix: "b", replaceStart: 4 });
-    expect(toDocumentLineBreaks("x\n  y", "\r\n")).toBe("x\r\n  y");
+  it("has plain line breaks, and offsets in the document as it is", () => {
+    expect(contextAt("a\r\nb█\r\nc\rd")).toMatchObject({ prefix: "a\nb", linePrefix: "b", suffix: "\nc\nd", replaceStart: 4 });
   });
 
   it("copies a window of a large document, from the beginning of a line", () => {

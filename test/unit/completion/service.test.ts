@@ -29,9 +29,11 @@ describe("a suggestion", () => {
     expect(await says(answer).text(document)).toBe(expected);
   });
 
-  it("keeps CRLF documents in CRLF and shows the model plain line breaks", async () => {
-    const test = says("b = a\n    return b\n");
-    expect(await test.text("def f(a):\r\n    █\r\n")).toBe("b = a\r\n    return b");
+  it("has plain line breaks in CRLF documents too, and so does the prompt", async () => {
+    const test = says("b = a\r\n    return b\r\n");
+    expect(await test.complete("def f(a):\r\n    █\r\n")).toMatchObject({
+      suggestion: { text: "b = a\n    return b", start: 15, end: 15 },
+    });
     expect(test.model.prompts[0]).not.toContain("\r");
   });
 

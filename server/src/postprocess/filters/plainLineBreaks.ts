@@ -1,5 +1,5 @@
 import { toPlainLineBreaks } from "../../completion/documentContext.js";
 import type { Filter } from "../filter.js";
 
-/** Line breaks are `\n` until the text meets the document again. */
+/** Lines end with `\n`, in suggestions as in prompts. */
 export const plainLineBreaks: Filter = { name: "plainLineBreaks", apply: toPlainLineBreaks };
