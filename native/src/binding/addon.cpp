@@ -8,7 +8,7 @@
 #include "binding/objects.h"
 #include "binding/read_arguments.h"
 #include "kernels/backend.h"
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 /// What pipo_engine.node exports: `Addon` in server/src/engine/addon.ts.
 namespace pipo::binding {
