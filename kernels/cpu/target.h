@@ -7,8 +7,10 @@
 /// What a SIMD target offers to the CPU backend: plain functions over a range of units, so that the backend can spread
 /// one operation over its threads. A target is one translation unit (`targets/<name>.cpp`) compiled for instructions
 /// that this CPU may lack. Therefore code of a target
-///  - lives in the namespace `pipo::kernels::cpu::PIPO_TARGET` and is reached only through its table, after the CPU check;
-///  - uses no standard library beyond <cstdint>: an inline function of a shared header (std::exp, std::max, a container)
+///  - lives in the namespace `pipo::kernels::cpu::PIPO_TARGET` and is reached only through its table, after the CPU
+///  check;
+///  - uses no standard library beyond <cstdint>: an inline function of a shared header (std::exp, std::max, a
+///  container)
 ///    could be emitted with wide instructions and then be picked by the linker for everybody;
 ///  - has no dynamic initialisers and allocates nothing.
 namespace pipo::kernels::cpu {
@@ -25,9 +27,9 @@ struct QuantizedBlock {
 /// Only the forms that some term needs are filled.
 struct MatmulInput {
   std::int32_t k_padded = 0;
-  float* f32 = nullptr;               ///< [m, k_padded]
-  std::uint16_t* bf16 = nullptr;      ///< [m, k_padded]
-  QuantizedBlock* blocks = nullptr;   ///< [m, k_padded / 32]
+  float* f32 = nullptr;              ///< [m, k_padded]
+  std::uint16_t* bf16 = nullptr;     ///< [m, k_padded]
+  QuantizedBlock* blocks = nullptr;  ///< [m, k_padded / 32]
 };
 
 struct AttentionPrepareArgs {
@@ -63,7 +65,8 @@ struct AttentionArgs {
   std::int32_t rows;
   float* out;
   AttentionPlan plan;
-  float* partials;  ///< [n_kv_heads * n_row_blocks, n_splits, attention_partial_floats]; null with one split
+  /// [n_kv_heads * n_row_blocks, n_splits, row_block * (n_heads / n_kv_heads) * (head_dim + 2)]; unused with one split
+  float* partials;
 };
 
 struct DeltaNetArgs {

@@ -262,7 +262,7 @@ static inline AttentionScratch attention_scratch_at(const AttentionArgs& args, f
   const std::int64_t dim = args.shape->head_dim, padded = round_up(queries_of_block(args), kLanes);
   std::int64_t used = 0;
   const auto take = [&](std::int64_t floats) {
-    float* at = base + used;
+    float* at = base != nullptr ? base + used : nullptr;
     used += (floats + 15) / 16 * 16;
     return at;
   };

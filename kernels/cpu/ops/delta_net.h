@@ -34,7 +34,7 @@ struct DeltaNetScratch {
 static inline DeltaNetScratch delta_net_scratch_at(const DeltaNetShape& shape, float* base) {
   std::int64_t used = 0;
   const auto take = [&](std::int64_t floats) {
-    float* at = base + used;
+    float* at = base != nullptr ? base + used : nullptr;
     used += (floats + 15) / 16 * 16;
     return at;
   };
