@@ -23,7 +23,7 @@
 #include "pipo/error.h"
 #include "pipo/session.h"
 #include "platform/clock.h"
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 namespace {
 
@@ -36,8 +36,8 @@ struct Options {
   int threads = 0;
   std::string kernels;
   int steps = 24;
-  int prompt = 256;   ///< tokens of the prefill segments
-  int context = 64;   ///< tokens before the decode segments
+  int prompt = 256;  ///< tokens of the prefill segments
+  int context = 64;  ///< tokens before the decode segments
   int repeat = 7;
   std::string cache = (std::filesystem::temp_directory_path() / "pipo-bench").string();
 };
@@ -65,15 +65,18 @@ Options parse(int argc, char** argv) {
   };
   for (int i = 1; i < argc; i += 2) {
     const auto flag = flags.find(argv[i]);
-    if (flag == flags.end() || i + 1 == argc) throw Error(ErrorCode::kBadRequest, std::string("unknown or incomplete option ") + argv[i]);
+    if (flag == flags.end() || i + 1 == argc)
+      throw Error(ErrorCode::kBadRequest, std::string("unknown or incomplete option ") + argv[i]);
     flag->second(argv[i + 1]);
   }
   return o;
 }
 
 WeightDtype dtype_of(const std::string& name) {
-  const std::map<std::string, WeightDtype> names = {
-      {"f32", WeightDtype::kF32}, {"bf16", WeightDtype::kBf16}, {"int8", WeightDtype::kInt8}, {"int4", WeightDtype::kInt4}};
+  const std::map<std::string, WeightDtype> names = {{"f32", WeightDtype::kF32},
+                                                    {"bf16", WeightDtype::kBf16},
+                                                    {"int8", WeightDtype::kInt8},
+                                                    {"int4", WeightDtype::kInt4}};
   return names.at(name);
 }
 
@@ -154,12 +157,13 @@ std::string model_file(const Options& o, const std::string& size, const std::str
 
 void print_json(const std::string& size, const std::string& dtype, const EngineInfo& info, double read,
                 const std::vector<Segment>& decode, const std::vector<Segment>& prefill, bool first) {
-  std::printf("%s{\"size\":\"%s\",\"dtype\":\"%s\",\"group\":%d,\"backend\":\"%s\",\"threads\":%d,\"read_gb_s\":%.2f", first ? "" : ",",
-              size.c_str(), dtype.c_str(), info.group_size, info.backend.c_str(), info.threads, read / 1e9);
+  std::printf("%s{\"size\":\"%s\",\"dtype\":\"%s\",\"group\":%d,\"backend\":\"%s\",\"threads\":%d,\"read_gb_s\":%.2f",
+              first ? "" : ",", size.c_str(), dtype.c_str(), info.group_size, info.backend.c_str(), info.threads,
+              read / 1e9);
   for (const Segment& s : decode) {
     std::printf(",\"%s\":{\"ms_per_step\":%.4f,\"tokens_per_step\":%.3f,\"tokens_per_s\":%.2f,\"share_of_read\":%.3f}",
-                s.name.c_str(), median(s.ms_per_step), s.tokens_per_step, s.tokens_per_step * 1e3 / median(s.ms_per_step),
-                median(s.share_of_read));
+                s.name.c_str(), median(s.ms_per_step), s.tokens_per_step,
+                s.tokens_per_step * 1e3 / median(s.ms_per_step), median(s.share_of_read));
   }
   for (const Segment& s : prefill) {
     std::printf(",\"%s\":{\"positions_per_s\":%.1f}", s.name.c_str(), 1e3 / median(s.ms_per_step));
@@ -206,9 +210,10 @@ void print_table(const Report& r) {
               r.dtype.c_str(), r.info.group_size, r.info.backend.c_str(), r.info.threads,
               bytes_in_words(r.info.weight_bytes).c_str(), r.info.load_ms, r.read / 1e9);
   for (const Segment& s : r.decode) {
-    std::printf("  %-20s %9.3f ms/step %6.2f tokens/step %9.1f tokens/s %9s/step  %.2f of the read pass\n", s.name.c_str(),
-                median(s.ms_per_step), s.tokens_per_step, s.tokens_per_step * 1e3 / median(s.ms_per_step),
-                bytes_in_words(s.bytes_per_step).c_str(), median(s.share_of_read));
+    std::printf("  %-20s %9.3f ms/step %6.2f tokens/step %9.1f tokens/s %9s/step  %.2f of the read pass\n",
+                s.name.c_str(), median(s.ms_per_step), s.tokens_per_step,
+                s.tokens_per_step * 1e3 / median(s.ms_per_step), bytes_in_words(s.bytes_per_step).c_str(),
+                median(s.share_of_read));
   }
   for (const Segment& s : r.prefill) {
     std::printf("  %-20s %9.1f positions/s\n", s.name.c_str(), 1e3 / median(s.ms_per_step));

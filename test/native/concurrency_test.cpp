@@ -5,7 +5,7 @@
 
 #include "core/turn_queue.h"
 #include "native/engine_fixture.h"
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 using namespace pipo;
 using test::greedy;
@@ -51,11 +51,13 @@ TEST("two sessions take turns step by step") {
   const auto run = [&](int me) {
     ++running;
     while (running < 2) std::this_thread::yield();
-    engine->create_session(512)->generate(greedy(test::random_ids(engine->config(), 20, 1), 400, 1.0f), [&](const Step&) {
-      const int mine = ++steps[me], others = steps[1 - me];
-      if (others > 0 && others < 300 && mine < 300) most_apart = std::max(most_apart.load(), std::abs(mine - others));
-      return true;
-    });
+    engine->create_session(512)->generate(greedy(test::random_ids(engine->config(), 20, 1), 400, 1.0f),
+                                          [&](const Step&) {
+                                            const int mine = ++steps[me], others = steps[1 - me];
+                                            if (others > 0 && others < 300 && mine < 300)
+                                              most_apart = std::max(most_apart.load(), std::abs(mine - others));
+                                            return true;
+                                          });
   };
   std::thread other(run, 1);
   run(0);

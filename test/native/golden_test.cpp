@@ -1,5 +1,5 @@
-/// The engine against the goldens of test/golden: the fp32 path to 1e-4 relative and every greedy choice, on every kernel
-/// backend.
+/// The engine against the goldens of test/golden: the fp32 path to 1e-4 relative and every greedy choice, on every
+/// kernel backend.
 #include <algorithm>
 #include <cmath>
 
@@ -23,11 +23,13 @@ float relative_error(const float* found, const float* expected, std::int64_t n) 
   return worst / scale;
 }
 
-void check_row(const std::string& what, const std::vector<float>& found, const GoldenTensor& expected, std::int64_t row) {
+void check_row(const std::string& what, const std::vector<float>& found, const GoldenTensor& expected,
+               std::int64_t row) {
   CHECK(static_cast<std::int64_t>(found.size()) == expected.width());
   if (static_cast<std::int64_t>(found.size()) != expected.width()) return;
   const float error = relative_error(found.data(), expected.row(row), expected.width());
-  CHECK_MESSAGE(error <= kTolerance, what + " row " + std::to_string(row) + ": relative error " + std::to_string(error));
+  CHECK_MESSAGE(error <= kTolerance,
+                what + " row " + std::to_string(row) + ": relative error " + std::to_string(error));
 }
 
 void check_top(const std::string& what, const std::vector<ScoredId>& found, const GoldenTensor& ids,

@@ -6,7 +6,7 @@
 #include "engine/memory_preflight.h"
 #include "native/engine_fixture.h"
 #include "platform/memory.h"
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 using namespace pipo;
 using test::greedy;
@@ -16,7 +16,8 @@ namespace {
 ModelDescription good() { return test::read_description(test::golden_directory("tiny-08b")); }
 
 TensorSource& tensor(ModelDescription& model, const std::string& name) {
-  return *std::find_if(model.tensors.begin(), model.tensors.end(), [&](const TensorSource& t) { return t.name == name; });
+  return *std::find_if(model.tensors.begin(), model.tensors.end(),
+                       [&](const TensorSource& t) { return t.name == name; });
 }
 
 void remove(ModelDescription& model, const std::string& name) {
@@ -27,7 +28,8 @@ void check_refused(const ModelDescription& model, ErrorCode code, const std::vec
   std::string words;
   const ErrorCode found = test::error_of([&] { Engine::load(model, test::load_options()); }, &words);
   CHECK_MESSAGE(found == code, "another code for: " + words);
-  for (const std::string& word : mentioned) CHECK_MESSAGE(words.find(word) != std::string::npos, word + " not in: " + words);
+  for (const std::string& word : mentioned)
+    CHECK_MESSAGE(words.find(word) != std::string::npos, word + " not in: " + words);
 }
 
 void check_bad_request(Session& session, const GenerateRequest& request, const std::string& mentioned) {

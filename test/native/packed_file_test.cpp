@@ -1,10 +1,11 @@
 /// The packed file: used when fresh, made again when anything about it is wrong, and never left half-written.
+#include "weights/packed_file.h"
+
 #include <fstream>
 #include <thread>
 
 #include "native/engine_fixture.h"
-#include "weights/packed_file.h"
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 using namespace pipo;
 using test::greedy;

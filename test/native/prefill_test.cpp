@@ -16,7 +16,8 @@ constexpr float kTolerance = 1e-4f;
 /// A model without an engine around it, so that chunk sizes are the test's own.
 struct BareModel {
   explicit BareModel(const std::string& name, WeightDtype dtype = WeightDtype::kF32)
-      : loaded(load_weights(test::read_description(test::golden_directory(name)), test::load_options(dtype), {}, nullptr)),
+      : loaded(
+            load_weights(test::read_description(test::golden_directory(name)), test::load_options(dtype), {}, nullptr)),
         backend(kernels::make_backend({"", 2}, &reason)),
         model(loaded.header.config, loaded.weights, *backend),
         shape(StateShape::of(loaded.header.config, kernels::KvType::kF32)) {}

@@ -1,4 +1,5 @@
-/// Reduced precision against the fp32 goldens: how far hidden vectors may be off, and how often the best token must stay.
+/// Reduced precision against the fp32 goldens: how far hidden vectors may be off, and how often the best token must
+/// stay.
 #include <cmath>
 
 #include "native/engine_fixture.h"
@@ -88,11 +89,13 @@ TEST("bf16, int8 and int4 stay near fp32 on every backend") {
 TEST("backends agree with the reference on quantised weights, token for token in most places") {
   const auto ids = test::random_ids(test::read_description(test::golden_directory("tiny-9b")).config, 128, 21);
   for (const WeightDtype dtype : {WeightDtype::kInt8, WeightDtype::kInt4}) {
-    const auto expected =
-        test::load_golden("tiny-9b", test::load_options(dtype, "reference"))->create_session(128)->inspect(ids, DecodeMode::kPair, 1);
+    const auto expected = test::load_golden("tiny-9b", test::load_options(dtype, "reference"))
+                              ->create_session(128)
+                              ->inspect(ids, DecodeMode::kPair, 1);
     for (const std::string& kernels : kernels::available_backends()) {
-      const auto found =
-          test::load_golden("tiny-9b", test::load_options(dtype, kernels))->create_session(128)->inspect(ids, DecodeMode::kPair, 1);
+      const auto found = test::load_golden("tiny-9b", test::load_options(dtype, kernels))
+                             ->create_session(128)
+                             ->inspect(ids, DecodeMode::kPair, 1);
       int agreeing = 0;
       for (std::size_t j = 0; j < found.size(); ++j) agreeing += found[j].first[0].id == expected[j].first[0].id;
       CHECK_MESSAGE(agreeing >= static_cast<int>(found.size()) - 3, kernels + " agrees in " + std::to_string(agreeing));

@@ -38,7 +38,8 @@ struct Setup {
     return sampler;
   }
   /// Share of each id over many slots.
-  std::map<std::int32_t, double> shares(const std::vector<float>& probabilities = kProbabilities, int draws = 20000) const {
+  std::map<std::int32_t, double> shares(const std::vector<float>& probabilities = kProbabilities,
+                                        int draws = 20000) const {
     Sampler sampler = make();
     std::map<std::int32_t, double> counts;
     for (int slot = 0; slot < draws; ++slot) {

@@ -1,5 +1,6 @@
 /// A session's timeline: what it has executed is not computed again, and going on is the same as starting afresh.
 #include <cmath>
+#include <random>
 
 #include "native/engine_fixture.h"
 
@@ -141,7 +142,8 @@ TEST("long generation grows the KV cache without a change in what comes out") {
   // The same text in two requests, the second one starting at a grown cache.
   const GenerateResult half = session->generate(greedy(prompt, 500, 0.5f));
   CHECK(std::equal(half.slots.begin(), half.slots.end() - 2, once.slots.begin()));
-  const GenerateResult rest = session->generate(greedy(joined(prompt, {once.slots.begin(), once.slots.begin() + 600}), 50));
+  const GenerateResult rest =
+      session->generate(greedy(joined(prompt, {once.slots.begin(), once.slots.begin() + 600}), 50));
   CHECK(std::equal(rest.slots.begin(), rest.slots.end() - 2, once.slots.begin() + 600));
 }
 
@@ -193,6 +195,43 @@ TEST("stop ids end a request in either slot and are the last token") {
     CHECK(result.tokens.back() == free_run.tokens[at]);
     CHECK(result.tokens.size() <= at + 1);
   }
+}
+
+TEST("any sequence of requests on one session equals fresh sessions") {
+  const auto engine = test::load_golden("tiny-9b");
+  const auto session = engine->create_session(1024);
+  std::mt19937 random(42);
+  const auto below = [&](std::uint32_t n) { return random() % n; };
+  std::vector<std::int32_t> prompt = test::random_ids(engine->config(), 300, 1), last_slots;
+  std::int64_t computed = 0, asked = 0;
+  for (int i = 0; i < 120; ++i) {
+    switch (below(5)) {
+      case 0:  // typing on
+        prompt = joined(prompt, test::random_ids(engine->config(), 1 + below(5), random()));
+        break;
+      case 1:  // deleting the end
+        prompt.resize(prompt.size() - std::min<std::size_t>(prompt.size() - 1, 1 + below(below(6) == 0 ? 250 : 8)));
+        break;
+      case 2:  // going on from what came out, in its pairs
+        if (prompt.size() % 2 == 0) prompt = joined(prompt, last_slots);
+        break;
+      case 3:  // a change in the middle
+        prompt[below(static_cast<std::uint32_t>(prompt.size()))] = static_cast<std::int32_t>(below(390));
+        break;
+      default:  // the same again, in another way
+        break;
+    }
+    if (prompt.size() > 900) prompt.resize(100);
+    GenerateRequest request = greedy(prompt, static_cast<std::int32_t>(below(12)), below(3) == 0 ? 1.0f : 0.4f);
+    request.mode = below(8) == 0 ? DecodeMode::kPlain : DecodeMode::kPair;
+    request.draft_context = static_cast<DraftContext>(below(3));
+    const GenerateResult result = session->generate(request);
+    last_slots = request.mode == DecodeMode::kPair ? result.slots : std::vector<std::int32_t>{};
+    check_same(result, fresh(*engine, request), "request " + std::to_string(i));
+    computed += result.stats.extend_positions;
+    asked += result.stats.cached_positions + result.stats.extend_positions;
+  }
+  CHECK(computed < asked / 2);  // and most of it is not computed again
 }
 
 int main(int argc, char** argv) { return pipo::test::run(argc, argv); }

@@ -15,8 +15,8 @@ namespace pipo::test {
 
 struct GoldenTensor {
   std::vector<std::int64_t> shape;
-  std::vector<float> floats;        ///< of an f32 entry
-  std::vector<std::int32_t> ints;   ///< of an i32 entry
+  std::vector<float> floats;       ///< of an f32 entry
+  std::vector<std::int32_t> ints;  ///< of an i32 entry
 
   std::int64_t width() const { return shape.size() < 2 ? 1 : shape[1]; }
   const float* row(std::int64_t i) const { return floats.data() + i * width(); }

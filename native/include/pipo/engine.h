@@ -45,8 +45,8 @@ struct EngineInfo {
 
 class Session;
 
-/// A loaded model: read-only weights and the backend that runs them. Shared by its sessions; sessions of one engine take
-/// turns on the workers, step by step.
+/// A loaded model: read-only weights and the backend that runs them. Shared by its sessions; sessions of one engine
+/// take turns on the workers, step by step.
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
   /// Loads a described model, from its packed file when that is fresh. Throws pipo::Error; `cancelled` is polled.

@@ -56,9 +56,9 @@ struct ScoredId {
 struct InspectedPosition {
   std::int32_t index = 0;
   std::vector<ScoredId> first;
-  std::vector<ScoredId> second;  ///< empty when not available
-  float confidence = 0.0f;       ///< NaN when not available
-  std::vector<float> hidden;     ///< h [hidden_size], only when asked for
+  std::vector<ScoredId> second;     ///< empty when not available
+  float confidence = 0.0f;          ///< NaN when not available
+  std::vector<float> hidden;        ///< h [hidden_size], only when asked for
   std::vector<float> draft_hidden;  ///< m [hidden_size], only when asked for
 };
 

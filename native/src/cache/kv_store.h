@@ -7,8 +7,8 @@
 
 namespace pipo {
 
-/// Keys and values of every full-attention layer, and of the draft head as the last one. Rows are positions; rows beyond
-/// the timeline's length are free to be overwritten, so shortening a timeline costs nothing here.
+/// Keys and values of every full-attention layer, and of the draft head as the last one. Rows are positions; rows
+/// beyond the timeline's length are free to be overwritten, so shortening a timeline costs nothing here.
 class KvStore {
  public:
   explicit KvStore(const StateShape& shape);

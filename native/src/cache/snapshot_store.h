@@ -37,7 +37,7 @@ class SnapshotStore {
 
   StateShape shape_;
   std::size_t capacity_;
-  std::size_t lent_ = 0;  // taken and neither given back nor added
+  std::size_t lent_ = 0;                         // taken and neither given back nor added
   std::vector<std::unique_ptr<Snapshot>> kept_;  // ascending positions
   std::vector<std::unique_ptr<Snapshot>> free_;
 };

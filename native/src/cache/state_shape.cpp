@@ -4,7 +4,8 @@ namespace pipo {
 
 StateShape StateShape::of(const ModelConfig& c, kernels::KvType kv_type) {
   StateShape s;
-  for (const LayerType type : c.layer_types) ++(type == LayerType::kFullAttention ? s.n_attention_layers : s.n_delta_layers);
+  for (const LayerType type : c.layer_types)
+    ++(type == LayerType::kFullAttention ? s.n_attention_layers : s.n_delta_layers);
   s.hidden_size = c.hidden_size;
   s.kv_width = std::int64_t{c.num_key_value_heads} * c.head_dim;
   const std::int64_t key_width = std::int64_t{c.linear_num_key_heads} * c.linear_key_head_dim;

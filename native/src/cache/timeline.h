@@ -12,8 +12,8 @@
 
 namespace pipo {
 
-/// What a session has executed, and every state that follows from it. A position is a pair in pair mode, a token in plain
-/// mode; its slots are what it was made of, PAD included.
+/// What a session has executed, and every state that follows from it. A position is a pair in pair mode, a token in
+/// plain mode; its slots are what it was made of, PAD included.
 ///
 /// The draft head's row of a position depends on the slot after it: the last row is valid for one next slot only.
 class Timeline {

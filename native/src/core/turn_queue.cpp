@@ -32,7 +32,9 @@ void TurnQueue::release() {
 }
 
 void TurnQueue::wake() {
-  { const std::lock_guard lock(mutex_); }
+  {
+    const std::lock_guard lock(mutex_);
+  }
   changed_.notify_all();
 }
 

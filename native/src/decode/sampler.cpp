@@ -94,8 +94,7 @@ Sampled Sampler::sample(std::span<float> all_logits, std::uint64_t slot) {
   mask(logits);
   const float normaliser = logprobs_ ? log_sum_exp(logits) : 0.0f;
   penalize(logits);
-  const std::int32_t id =
-      options_.temperature > 0.0f ? draw(logits, uniform_at(options_.seed, slot)) : best_id(logits);
+  const std::int32_t id = options_.temperature > 0.0f ? draw(logits, uniform_at(options_.seed, slot)) : best_id(logits);
   const float logprob = logprobs_ ? unpenalized(id, logits[id]) - normaliser : std::numeric_limits<float>::quiet_NaN();
   return {id, logprob};
 }
@@ -142,9 +141,7 @@ std::int32_t Sampler::draw(std::span<const float> logits, float uniform) {
 }
 
 /// Relative to the best id's probability.
-float Sampler::probability(float logit, float best) const {
-  return std::exp((logit - best) / options_.temperature);
-}
+float Sampler::probability(float logit, float best) const { return std::exp((logit - best) / options_.temperature); }
 
 void Sampler::collect_candidates(std::span<const float> logits, float best) {
   // min-p is a distance from the best, so it joins the cut that is made anyway.

@@ -19,8 +19,8 @@ struct Sampled {
   float logprob = 0.0f;  ///< NaN unless asked for
 };
 
-/// Chooses tokens of one request. In order: mask, penalties, temperature, then top-k, top-p and min-p, each judged on the
-/// unfiltered distribution, and one draw from what all of them keep.
+/// Chooses tokens of one request. In order: mask, penalties, temperature, then top-k, top-p and min-p, each judged on
+/// the unfiltered distribution, and one draw from what all of them keep.
 ///
 /// Log-probabilities are of the model's own distribution over the ids that may be produced: before penalties and
 /// temperature.

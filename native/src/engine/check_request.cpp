@@ -28,9 +28,9 @@ void check_request(const GenerateRequest& request, const ModelConfig& config) {
   check_sampling(request.sampling);
   require(request.max_new_tokens >= 0, "max_new_tokens must not be negative");
   require(!std::isnan(request.threshold), "threshold must be a number");
-  require(request.allowed_ids.empty() ||
-              request.allowed_ids.size() * 8 >= static_cast<std::size_t>(config.real_vocab_size),
-          "allowed_ids must hold a bit for each of the " + std::to_string(config.real_vocab_size) + " ids");
+  require(
+      request.allowed_ids.empty() || request.allowed_ids.size() * 8 >= static_cast<std::size_t>(config.real_vocab_size),
+      "allowed_ids must hold a bit for each of the " + std::to_string(config.real_vocab_size) + " ids");
 }
 
 void check_ids(std::span<const std::int32_t> ids, DecodeMode mode, const ModelConfig& config) {
@@ -39,9 +39,9 @@ void check_ids(std::span<const std::int32_t> ids, DecodeMode mode, const ModelCo
   }
   require(!ids.empty(), "the prompt is empty; give at least one id");
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    require(ids[i] >= 0 && ids[i] < config.vocab_size,
-            "id " + std::to_string(ids[i]) + " at place " + std::to_string(i) + " is not in the vocabulary of " +
-                std::to_string(config.vocab_size));
+    require(ids[i] >= 0 && ids[i] < config.vocab_size, "id " + std::to_string(ids[i]) + " at place " +
+                                                           std::to_string(i) + " is not in the vocabulary of " +
+                                                           std::to_string(config.vocab_size));
   }
 }
 

@@ -61,7 +61,8 @@ class SessionCore::Busy {
   explicit Busy(SessionCore& session) : session_(session) {
     if (session.engine_->closed()) throw Error(ErrorCode::kClosed, "the engine is closed; load the model again");
     if (session.busy_.exchange(true)) {
-      throw Error(ErrorCode::kBusy, "the session runs another request; wait for it, cancel it, or open another session");
+      throw Error(ErrorCode::kBusy,
+                  "the session runs another request; wait for it, cancel it, or open another session");
     }
     session.cancelled_ = false;
   }
@@ -90,8 +91,8 @@ GenerateResult SessionCore::generate(const GenerateRequest& request, const StepF
 
   GenerateResult result;
   result.stats.prompt_tokens = static_cast<std::int32_t>(request.prompt_ids.size());
-  DecodeContext context{engine_->model(), timeline_, engine_->turns(), stop_signal(), request,
-                        sampler,          on_step,   clock,            result};
+  DecodeContext context{
+      engine_->model(), timeline_, engine_->turns(), stop_signal(), request, sampler, on_step, clock, result};
   try {
     const auto stopped = prefill(context, slots);
     if (stopped) {

@@ -23,9 +23,9 @@ struct RunResult {
 class Backbone {
  public:
   virtual ~Backbone() = default;
-  /// Runs `rows` positions after the timeline's last one through all layers. Reads and destroys f.ws.x [rows, H]; writes
-  /// `hidden` [rows, H], after the final norm. Fills the states of the snapshots in `points`. Looks at `stop`, if any,
-  /// before each layer.
+  /// Runs `rows` positions after the timeline's last one through all layers. Reads and destroys f.ws.x [rows, H];
+  /// writes `hidden` [rows, H], after the final norm. Fills the states of the snapshots in `points`. Looks at `stop`,
+  /// if any, before each layer.
   virtual RunResult forward(const Forward& f, const ModelWeights& weights, Timeline& timeline, std::int32_t rows,
                             std::span<const SnapshotPoint> points, const StopSignal* stop, float* hidden) const = 0;
 };

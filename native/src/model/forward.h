@@ -6,9 +6,8 @@
 #include "model/workspace.h"
 
 /// Runs an operation and hands a failure up.
-#define PIPO_TRY(operation)                                                                        \
-  if (const ::pipo::kernels::Status status = (operation); status != ::pipo::kernels::Status::kOk) \
-  return status
+#define PIPO_TRY(operation) \
+  if (const ::pipo::kernels::Status status = (operation); status != ::pipo::kernels::Status::kOk) return status
 
 namespace pipo {
 

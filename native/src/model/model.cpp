@@ -46,8 +46,8 @@ Forward Model::forward() {
           eps};
 }
 
-RunResult Model::extend(Timeline& timeline, std::span<const std::int32_t> slots,
-                        std::span<const SnapshotPoint> points, const StopSignal* stop) {
+RunResult Model::extend(Timeline& timeline, std::span<const std::int32_t> slots, std::span<const SnapshotPoint> points,
+                        const StopSignal* stop) {
   return extend(timeline, slots, points, stop, DraftRows::kCacheOnly);
 }
 
@@ -55,8 +55,8 @@ RunResult Model::extend_with_drafts(Timeline& timeline, std::span<const std::int
   return extend(timeline, slots, {}, stop, DraftRows::kHidden);
 }
 
-RunResult Model::extend(Timeline& timeline, std::span<const std::int32_t> slots,
-                        std::span<const SnapshotPoint> points, const StopSignal* stop, DraftRows draft_rows) {
+RunResult Model::extend(Timeline& timeline, std::span<const std::int32_t> slots, std::span<const SnapshotPoint> points,
+                        const StopSignal* stop, DraftRows draft_rows) {
   const auto rows = static_cast<std::int32_t>(slots.size()) / timeline.slots_per_position();
   const std::size_t row_bytes = config_.hidden_size * sizeof(float);
   timeline.begin_change();

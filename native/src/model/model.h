@@ -24,7 +24,7 @@ class Model {
   /// position whose next slot is known. Leaves their hidden vectors in `hidden_row`. `points` count rows from here.
   RunResult extend(Timeline& timeline, std::span<const std::int32_t> slots, std::span<const SnapshotPoint> points,
                    const StopSignal* stop);
-  /// As extend, and computes the draft hidden of those rows too (teacher-forced view). `draft_row` of position p.
+  /// As extend, and computes the draft hidden vectors of those rows too, for a teacher-forced view.
   RunResult extend_with_drafts(Timeline& timeline, std::span<const std::int32_t> slots, const StopSignal* stop);
 
   /// Draft hidden of the timeline's last position, followed by `next_slot`; sees rows from `first_visible` on.
@@ -38,7 +38,8 @@ class Model {
   const float* draft_result() const { return ws_.draft_hidden; }
   /// Hidden vector of row `row` of the last extend.
   const float* hidden_row(std::int32_t row) const { return ws_.hidden + std::int64_t{row + 1} * config_.hidden_size; }
-  /// Draft hidden vectors of the last extend_with_drafts, from position `first_draft_position` on.
+  /// Draft hidden vectors of the last extend_with_drafts. Row 0 is the position before the chunk, which the chunk's
+  /// first slot completes; the chunk's own first position where there is none before.
   const float* draft_row(std::int32_t row) const { return ws_.draft_hidden + std::int64_t{row} * config_.hidden_size; }
 
   const ModelConfig& config() const { return config_; }

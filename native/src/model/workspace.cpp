@@ -54,8 +54,6 @@ Workspace::Workspace(const ModelConfig& config, std::int32_t max_rows)
   }
 }
 
-std::int64_t Workspace::bytes(const ModelConfig& config, std::int32_t max_rows) {
-  return 4 * total(config, max_rows);
-}
+std::int64_t Workspace::bytes(const ModelConfig& config, std::int32_t max_rows) { return 4 * total(config, max_rows); }
 
 }  // namespace pipo

@@ -37,9 +37,7 @@ std::string own_group() {
   return "/";
 }
 
-void lower(std::optional<std::int64_t>& least, std::int64_t value) {
-  least = least ? std::min(*least, value) : value;
-}
+void lower(std::optional<std::int64_t>& least, std::int64_t value) { least = least ? std::min(*least, value) : value; }
 
 /// The tightest limit from our group up to the root, less what is used and cannot be dropped.
 void apply_group_limits(std::optional<std::int64_t>& least) {

@@ -84,8 +84,8 @@ void check_config(const ModelConfig& c) {
   const bool has_linear =
       std::find(c.layer_types.begin(), c.layer_types.end(), LayerType::kLinearAttention) != c.layer_types.end();
   if (has_linear) {
-    require(in_range(c.linear_num_key_heads) && in_range(c.linear_num_value_heads) &&
-                in_range(c.linear_key_head_dim) && in_range(c.linear_value_head_dim),
+    require(in_range(c.linear_num_key_heads) && in_range(c.linear_num_value_heads) && in_range(c.linear_key_head_dim) &&
+                in_range(c.linear_value_head_dim),
             "linear attention heads or dimensions out of range");
     require(c.linear_num_value_heads % c.linear_num_key_heads == 0,
             "linear_num_value_heads must be a multiple of linear_num_key_heads");
@@ -122,8 +122,8 @@ void check_tensors(const ModelDescription& model) {
     if (!seen.contains(name)) missing.push_back(name);
   }
   if (!missing.empty()) {
-    throw Error(ErrorCode::kMissingTensor, model.name + " lacks " + list_in_words(missing) +
-                                               "; the checkpoint is incomplete or of another kind");
+    throw Error(ErrorCode::kMissingTensor,
+                model.name + " lacks " + list_in_words(missing) + "; the checkpoint is incomplete or of another kind");
   }
   if (!unknown.empty()) {
     throw Error(ErrorCode::kBadConfig,

@@ -52,11 +52,12 @@ PackControl pack_control(const LoadOptions& options, const LoadProgressFn& progr
 AlignedBuffer<std::byte> pack_into_memory(const PackedHeader& header, const Sources& sources,
                                           const PackControl& control) {
   AlignedBuffer<std::byte> memory(header.file_bytes);
-  pack_tensors(header, sources.rows(),
-               [&memory](std::uint64_t at, std::span<const std::byte> b) {
-                 std::memcpy(memory.data() + at, b.data(), b.size());
-               },
-               control);
+  pack_tensors(
+      header, sources.rows(),
+      [&memory](std::uint64_t at, std::span<const std::byte> b) {
+        std::memcpy(memory.data() + at, b.data(), b.size());
+      },
+      control);
   return memory;
 }
 
@@ -86,8 +87,7 @@ PackedHeader plan(const ModelDescription& model, const LoadOptions& options) {
 
 void pack_into_file(PackedHeader header, const RowSource& rows, const std::string& path, const PackControl& control) {
   AtomicFile out(path);
-  pack_tensors(
-      header, rows, [&out](std::uint64_t at, std::span<const std::byte> b) { out.write(at, b); }, control);
+  pack_tensors(header, rows, [&out](std::uint64_t at, std::span<const std::byte> b) { out.write(at, b); }, control);
   out.resize(header.file_bytes);
   header.body_checksum = body_checksum(header, bytes_of(MappedFile(out.temporary_path())));
   out.write(0, encode_header(header));
@@ -134,8 +134,7 @@ void write_packed_file(const ModelDescription& model, const LoadOptions& options
                        const std::atomic<bool>* cancelled) {
   if (options.packed_file.empty()) throw Error(ErrorCode::kBadRequest, "packing needs a file to write");
   const Sources sources(model);
-  pack_into_file(plan(model, options), sources.rows(), options.packed_file,
-                 pack_control(options, progress, cancelled));
+  pack_into_file(plan(model, options), sources.rows(), options.packed_file, pack_control(options, progress, cancelled));
 }
 
 int worker_threads(int requested) {

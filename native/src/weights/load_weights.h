@@ -18,8 +18,8 @@ struct LoadedWeights {
   MappedFile file;
   AlignedBuffer<std::byte> memory;
   ModelWeights weights;
-  bool from_packed_file = false;    ///< an existing file was used
-  std::string packed_file_note;     ///< why it could not be written; empty otherwise
+  bool from_packed_file = false;  ///< an existing file was used
+  std::string packed_file_note;   ///< why it could not be written; empty otherwise
   bool is_mapped() const { return file.data() != nullptr; }
 };
 

@@ -123,8 +123,8 @@ PackedTensor plan_tensor(const WeightSpec& spec, WeightDtype dtype, std::int32_t
   t.k = static_cast<std::int32_t>(spec.shape[1]);
   t.bytes = static_cast<std::uint64_t>(kernels::packed_bytes(t.type, t.group, t.n, t.k));
   if (t.bytes == 0) {
-    throw Error(ErrorCode::kUnsupported, "group size " + std::to_string(group_size) + " does not suit " + spec.name +
-                                             "; choose 32 or 64");
+    throw Error(ErrorCode::kUnsupported,
+                "group size " + std::to_string(group_size) + " does not suit " + spec.name + "; choose 32 or 64");
   }
   return t;
 }

@@ -1,4 +1,4 @@
-#include "weights/random_model.h"
+#include "pipo/random_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -94,8 +94,7 @@ ModelConfig released_config(const std::string& size) {
 }
 
 void write_random_packed_file(const std::string& path, const std::string& name, const ModelConfig& config,
-                              WeightDtype dtype, std::int32_t group_size, int threads,
-                              const LoadProgressFn& progress) {
+                              WeightDtype dtype, std::int32_t group_size, int threads, const LoadProgressFn& progress) {
   PackControl control;
   control.threads = worker_threads(threads);
   if (progress) control.progress = [&progress](double fraction) { progress(LoadStage::kPacking, fraction); };

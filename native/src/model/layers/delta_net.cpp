@@ -24,8 +24,9 @@ Status delta_net_block(const Forward& f, const LayerWeights& layer, std::int32_t
   Workspace& ws = f.ws;
   const DeltaNetLayerWeights& w = layer.delta_net;
   PIPO_TRY(f.ops.rms_norm(x, layer.input_norm, f.eps, rows, f.hidden_size, ws.normed));
-  PIPO_TRY(linear(f, ws.normed, rows,
-                  {{w.in_proj_qkv, ws.projected}, {w.in_proj_z, ws.query}, {w.in_proj_a, ws.key}, {w.in_proj_b, ws.value}}));
+  PIPO_TRY(
+      linear(f, ws.normed, rows,
+             {{w.in_proj_qkv, ws.projected}, {w.in_proj_z, ws.query}, {w.in_proj_a, ws.key}, {w.in_proj_b, ws.value}}));
   std::int32_t done = 0;
   for (const SnapshotPoint& point : points) {
     PIPO_TRY(advance(f, w, done, point.rows - done, states.layer(index)));

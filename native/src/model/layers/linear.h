@@ -15,7 +15,8 @@ struct Projection {
 };
 
 /// All projections of x [rows, k] in one pass over it.
-inline Status linear(const Forward& f, const float* x, std::int32_t rows, std::initializer_list<Projection> projections) {
+inline Status linear(const Forward& f, const float* x, std::int32_t rows,
+                     std::initializer_list<Projection> projections) {
   constexpr std::size_t kMost = 4;
   kernels::MatmulTerm terms[kMost];
   std::int32_t n = 0;
