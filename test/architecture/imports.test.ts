@@ -22,7 +22,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/src/model": ["server/src/engine/addon", "server/src/environment"],
   "server/src/engine": ["server/src/model", "server/src/log", "server/src/environment"],
   "server/src/prompt": ["server/src/model", "server/src/log"],
-  "server/src/postprocess": ["server/src/completion/block", "server/src/completion/documentContext"],
+  "server/src/postprocess": ["server/src/completion/block", "server/src/completion/documentContext", "server/src/completion/loop"],
   "server/src/completion": [
     "server/protocol",
     "server/src/config",

@@ -1,6 +1,7 @@
 import type { StopReason } from "../engine/addon.js";
 import type { TextRequest, TextResult, TextSession, TextStep } from "../engine/engine.js";
 import { endOfExtent, type ExtentRule } from "./block.js";
+import { startOfLoop } from "./loop.js";
 import { Sureness } from "./sureness.js";
 
 export interface GenerationLimits {
@@ -14,10 +15,18 @@ export interface GenerationLimits {
 }
 
 /**
- * Why writing ended: by the model itself, the extent, a line of which the model is not sure (`unsure` where that is the
- * first one), a limit of tokens or time, or because nobody waits.
+ * Why writing ended: by the model itself, the extent, going round in circles, a line of which the model is not sure
+ * (`unsure` where that is the first one), a limit of tokens or time, or because nobody waits.
  */
-export type GenerationEnd = "model" | "extent" | "unsure" | "unsureLine" | "tokenLimit" | "timeLimit" | "withdrawn";
+export type GenerationEnd =
+  | "model"
+  | "extent"
+  | "loop"
+  | "unsure"
+  | "unsureLine"
+  | "tokenLimit"
+  | "timeLimit"
+  | "withdrawn";
 
 export interface Generation {
   readonly text: string;
@@ -71,6 +80,7 @@ class Writing {
     this.text += text;
     if (this.end !== undefined) return;
     if (endOfExtent(this.text, this.limits.rule, /*complete=*/ false) !== undefined) this.end = "extent";
+    else if (startOfLoop(this.text.slice(this.text.lastIndexOf("\n") + 1)) !== undefined) this.end = "loop";
     else if (performance.now() - this.firstAt > this.limits.timeLimitMs) this.end = "timeLimit";
   }
 

@@ -1,6 +1,7 @@
 import type { Filter, FilterContext } from "./filter.js";
 import { cutAtSuffixCloser } from "./filters/cutAtSuffixCloser.js";
 import { cutInvalidCharacters } from "./filters/cutInvalidCharacters.js";
+import { cutLoops } from "./filters/cutLoops.js";
 import { cutSpecialTokens } from "./filters/cutSpecialTokens.js";
 import { dropEmpty } from "./filters/dropEmpty.js";
 import { dropRepeatedLines } from "./filters/dropRepeatedLines.js";
@@ -19,6 +20,7 @@ export const filters: readonly Filter[] = [
   matchIndentation,
   trimToExtent,
   stopBeforeSuffix,
+  cutLoops,
   dropRepeatedLines,
   cutAtSuffixCloser,
   trimSuffixOverlap,

@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { parseSettings } from "../../../server/src/config/config.js";
 import { ServiceUnderTest } from "../../support/completion.js";
 
+/** A word of 60 letters. */
+const long = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZabcdefgh";
 const says = (text: string) => new ServiceUnderTest(() => text);
 
 describe("a suggestion", () => {
@@ -136,7 +138,15 @@ describe("limits", () => {
   });
 
   it("shows whole words when the tokens are used up", async () => {
-    expect(await says(`${"word ".repeat(12)}endlessword`).text("x = █\n")).toBe("word ".repeat(12).trimEnd());
+    const words = "one two three four five six seven eight nine ten eleven";
+    expect(await says(`${words} ${long}`).text("x = █\n")).toBe(words);
+  });
+
+  it("stops a model that goes round in circles", async () => {
+    const test = says(`self, ${"name: str, ".repeat(40)}`);
+    expect(await test.text("def f(█\n")).toBe("self, name: str");
+    expect(test.model.stepsRun).toBeLessThan(22);
+    expect(test.service.lastTrace?.generation?.stopReason).toBe("loop");
   });
 
   it("ends a block after the allowed lines", async () => {
@@ -152,17 +162,17 @@ describe("limits", () => {
 
 describe("the newest request wins", () => {
   it("supersedes the older one of the same document and stops the model", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: long, stepMs: 5 }));
     const older = test.text("a = █\n");
     await until(() => test.model.stepsRun > 2);
     const newer = test.text("a = b█\n");
     expect(await older).toBe("(superseded)");
-    expect(await newer).toBe("x".repeat(60));
+    expect(await newer).toBe(long);
     expect(test.model.mostAtOnce).toBe(1);
   });
 
   it("supersedes the older one even where it asks for nothing itself", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: long, stepMs: 5 }));
     const older = test.text("a = █\n");
     await until(() => test.model.stepsRun > 2);
     expect(await test.text("a█b = \n")).toBe("(midWord)");
@@ -184,7 +194,7 @@ describe("the newest request wins", () => {
   });
 
   it("tells a withdrawn request from a superseded one", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: long, stepMs: 5 }));
     const editor = new AbortController();
     const answer = test.text("a = █", { signal: editor.signal });
     await until(() => test.model.stepsRun > 2);
@@ -242,7 +252,7 @@ describe("text that is known already", () => {
   });
 
   it("and everything that runs is withdrawn when settings change", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "x".repeat(60), stepMs: 5 }));
+    const test = new ServiceUnderTest(() => ({ text: long, stepMs: 5 }));
     const both = [test.text("a = █", { uri: "file:///a.ts" }), test.text("b = █", { uri: "file:///b.ts" })];
     await until(() => test.model.stepsRun > 2);
     test.service.startAfresh();

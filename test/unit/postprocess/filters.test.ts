@@ -38,6 +38,13 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ["tells an inner bracket from the outer one", "  █\n}\n", "if (a) {\n  }\n}", "if (a) {\n  }"],
     ["keeps a text without a next line", "  █", "a();", "a();"],
   ],
+  cutLoops: [
+    ["keeps the first round", "def f(█", "self, name: str, name: str, name: str, name", "self, name: str"],
+    ["keeps the first condition", "x = █", "a && node === 'B' && node === 'B' && node === 'B'", "a && node === 'B'"],
+    ["keeps numbers and rulers", "x = █", "[0, 0, 0, 0, 0, 0, 0, 0, 0]  # ------------------------", "[0, 0, 0, 0, 0, 0, 0, 0, 0]  # ------------------------"],
+    ["keeps what comes only twice", "x = █", "value + other + value + other", "value + other + value + other"],
+    ["keeps lines that begin alike", "{█", "\n  value_a: 1,\n  value_b: 1,\n  value_c: 1,", "\n  value_a: 1,\n  value_b: 1,\n  value_c: 1,"],
+  ],
   dropRepeatedLines: [
     ["is empty when it copies the line above", "  total += item;\n  █", "total += item;", ""],
     ["ends where a line comes twice", "  █", "foo(bar, 1);\n  foo(bar, 1);\n  foo(bar, 1);", "foo(bar, 1);"],
