@@ -1,7 +1,7 @@
 import type { StopReason } from "../engine/addon.js";
 import type { TextRequest, TextResult, TextSession, TextStep } from "../engine/engine.js";
 import { endOfExtent, type ExtentRule } from "./block.js";
-import { startOfLoop } from "./loop.js";
+import { endsInLoop } from "./loop.js";
 import { Sureness } from "./sureness.js";
 
 export interface GenerationLimits {
@@ -80,7 +80,7 @@ class Writing {
     this.text += text;
     if (this.end !== undefined) return;
     if (endOfExtent(this.text, this.limits.rule, /*complete=*/ false) !== undefined) this.end = "extent";
-    else if (startOfLoop(this.text.slice(this.text.lastIndexOf("\n") + 1)) !== undefined) this.end = "loop";
+    else if (endsInLoop(this.text)) this.end = "loop";
     else if (performance.now() - this.firstAt > this.limits.timeLimitMs) this.end = "timeLimit";
   }
 

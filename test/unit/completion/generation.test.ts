@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { endsInLoop, startOfLoop } from "../../../server/src/completion/loop.js";
 import { wholeParts } from "../../../server/src/completion/generation.js";
 import { Sureness } from "../../../server/src/completion/sureness.js";
 
@@ -43,4 +44,18 @@ describe("how sure the model is", () => {
 
 it("keeps whole lines, or whole words of a single one", () => {
   expect(["a b\n  c d", "\n  ab", "first sec", "alone", "f(x, ", ""].map(wholeParts)).toEqual(["a b", "", "first", "", "f(x,", ""]);
+});
+
+it("sees a circle as soon as its third round is whole, wherever the round begins", () => {
+  const round = "name: str, ";
+  for (const start of ["", "(self)=", "a\n\t"]) {
+    const text = start + round.repeat(5);
+    const whole = start.length + 3 * round.length;
+    const first = Array.from(text, (_, length) => length).find((length) => endsInLoop(text.slice(0, length)));
+    expect(first).toBe(whole);
+    for (let length = whole; length <= text.length; length++) expect(endsInLoop(text.slice(0, length))).toBe(true);
+    expect(startOfLoop(text)).toBe(start.length + round.length);
+  }
+  expect(endsInLoop("[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]")).toBe(false);
+  expect(endsInLoop("value_a: 1,\nvalue_a: 1,\nvalue_a: 1,\n")).toBe(false);
 });
