@@ -22,7 +22,7 @@ from pipo.fim import Sample, Sampler
 LANGUAGE_SHARE = {"python": 0.42, "typescript": 0.36, "javascript": 0.22}
 DOCUMENT_CHARACTERS_CAP = 40_000  # longer files are not drawn more often than this length
 SMALLEST_FILL = 64  # tokens; a shorter rest of a row becomes PAD
-RESPONSE_WEIGHT = 3.0  # a middle's tokens, against 1 for prompts and plain text
+RESPONSE_WEIGHT = 4.0  # a middle's tokens, against 1 for prompts and plain text
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipo.modeling import PipoModel
 
 CONTEXT_PAIRS = 384  # the length of a training row
 MAX_SUFFIX_TOKENS = Sampler.max_suffix_tokens
-FIM_LAYOUT = "<|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{fileName}\n{prefix}<|fim_middle|>"
+FIM_LAYOUT = "<|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{fileName}\n{prefix}"
 
 
 def export_model(model: PipoModel, tokenizer_folder: Path, out: Path, name: str, threshold: float) -> None:
@@ -43,7 +43,7 @@ def pipo_description(name: str, threshold: float, special: SpecialIds) -> dict[s
     return {
         "name": name,
         "version": "0.1.0",
-        "fimFormat": "spm",
+        "fimFormat": "joined",
         "fimLayout": FIM_LAYOUT,
         "maxSuffixTokens": MAX_SUFFIX_TOKENS,
         "defaultThreshold": threshold,

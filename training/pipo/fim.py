@@ -1,10 +1,11 @@
 """Turns source files into training samples: fill-in-the-middle with cuts at any character, and plain text.
 
-Layout of a fill-in-the-middle sample (format `spm`: suffix, prefix, middle; the text being typed comes last):
+Layout of a fill-in-the-middle sample (format `joined`: suffix first, then prefix and middle as one text):
 
-    <|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{file name}\\n{prefix}<|fim_middle|>{middle}<|im_end|>
+    <|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{file name}\\n{prefix}{middle}<|im_end|>
 
-and of a plain one:
+The middle follows the prefix without a token between them, so continuing it is what plain text already teaches.
+A plain sample:
 
     <|file_sep|>{file name}\\n{text}<|im_end|>
 """
@@ -42,13 +43,12 @@ class SpecialIds:
     pad: int
     end: int
     prefix: int
-    middle: int
     suffix: int
     file: int
 
     @staticmethod
     def of(tokenizer: Tokenizer) -> SpecialIds:
-        names = ("<|endoftext|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|file_sep|>")
+        names = ("<|endoftext|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|file_sep|>")
         return SpecialIds(*(tokenizer.token_to_id(name) for name in names))
 
 
@@ -133,15 +133,15 @@ class Sampler:
         """The prompt of one completion; keeps the prefix's end and the suffix's start within the budget."""
         s, header = self.special, self.header(name)
         suffix_ids = self.encode(suffix[: max_suffix_tokens * 12])[:max_suffix_tokens]
-        room = max(max_tokens - len(suffix_ids) - len(header) - 3, 0)
+        room = max(max_tokens - len(suffix_ids) - len(header) - 2, 0)
         prefix_ids = self.encode(prefix[-room * 12 :])[-room:] if room else []
-        return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids, s.middle]
+        return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids]
 
     def fill_in_the_middle(self, name: str, text: str, random_source: random.Random, max_tokens: int) -> Sample:
         """A sample of at most `max_tokens` tokens, shorter ones being more likely."""
         cut = choose_cut(text, random_source)
         spread = max(max_tokens - MIN_SAMPLE_TOKENS, 0)
-        budget = min(max_tokens, MIN_SAMPLE_TOKENS) + int(spread * random_source.random() ** 2)
+        budget = min(max_tokens, MIN_SAMPLE_TOKENS) + int(spread * random_source.random() ** 3)
         middle = self.encode(text[cut.start : cut.end])[: max_tokens // 2]
         has_suffix = random_source.random() < 0.85
         suffix_budget = random_source.randint(1, min(self.max_suffix_tokens, budget // 2)) if has_suffix else 0

@@ -9,8 +9,8 @@ import type { TokenTable } from "./tokenTable.js";
 export interface ModelCard {
   readonly name: string;
   readonly version: string;
-  /** Order of the fill-in-the-middle parts: suffix first (`spm`) or prefix first (`psm`). */
-  readonly fimFormat: "spm" | "psm";
+  /** Order of the fill-in-the-middle parts: suffix first (`spm`, or `joined` with no token before the middle) or prefix first (`psm`). */
+  readonly fimFormat: "joined" | "spm" | "psm";
   /** Gate threshold that the model was tuned for. */
   readonly defaultThreshold: number;
   /** Undefined only for plain checkpoints that name none. */
@@ -29,7 +29,7 @@ const id = z.number().int().min(0);
 const cardSchema = z.object({
   name: z.string().min(1),
   version: z.string().nullish(),
-  fimFormat: z.enum(["spm", "psm"]).nullish(),
+  fimFormat: z.enum(["joined", "spm", "psm"]).nullish(),
   defaultThreshold: z.number().nullish(),
   padTokenId: id.nullish(),
   stopTokenIds: z.array(id).nullish(),

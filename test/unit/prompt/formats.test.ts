@@ -15,7 +15,7 @@ describe.each(Object.entries(promptFormats))("the format %s", (name, format) => 
     const text = spell(layout);
     expect(text.split("before")).toHaveLength(2);
     expect(text.split("after")).toHaveLength(2);
-    expect(layout.at(-1)).toEqual({ token: "<|fim_middle|>" });
+    expect([{ token: "<|fim_middle|>" }, { text: "before" }]).toContainEqual(layout.at(-1));
   });
 
   it("ends a middle at every control token that it uses", () => {
@@ -35,7 +35,8 @@ describe.each(Object.entries(promptFormats))("the format %s", (name, format) => 
   });
 });
 
-it("puts the suffix first in spm and the prefix first in psm", () => {
+it("puts the suffix first in joined and spm and the prefix first in psm", () => {
+  expect(spell(promptFormats.joined.layout(parts))).toBe("<|fim_suffix|>after<|fim_prefix|><|file_sep|>a.py\nbefore");
   expect(spell(promptFormats.spm.layout(parts))).toBe(
     "<|fim_suffix|>after<|fim_prefix|><|file_sep|>a.py\nbefore<|fim_middle|>",
   );
