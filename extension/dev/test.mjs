@@ -5,7 +5,7 @@ import * as stages from "./stages.mjs";
 
 const isFull = process.env.CI === "true" || process.argv.includes("--all");
 
-/** @type {readonly { name: string, run: stages.Stage }[]} */
+/** @type {readonly { name: string, run: stages.Stage, isOnlyInFull?: boolean }[]} */
 const all = [
   { name: "types", run: stages.types },
   { name: "build", run: stages.bundlesAndEngine },
@@ -14,12 +14,8 @@ const all = [
   { name: "neon", run: stages.armTests },
   { name: "e2e", run: stages.endToEnd },
   { name: "training", run: () => stages.trainingTests(isFull) },
-  ...(isFull
-    ? [
-        { name: "asan", run: stages.addressSanitizer },
-        { name: "tsan", run: stages.threadSanitizer },
-      ]
-    : []),
+  { name: "asan", run: stages.addressSanitizer, isOnlyInFull: true },
+  { name: "tsan", run: stages.threadSanitizer, isOnlyInFull: true },
 ];
 
 const help = `npm test [-- options]
@@ -44,7 +40,7 @@ main(async () => {
 
 function chosenStages() {
   const at = process.argv.indexOf("--only");
-  if (at === -1) return all;
+  if (at === -1) return all.filter(({ isOnlyInFull }) => isFull || !isOnlyInFull);
   const names = (process.argv[at + 1] ?? "").split(",");
   const unknown = names.filter((name) => !all.some((stage) => stage.name === name));
   if (0 < unknown.length) throw new Trouble(`no stage is called ${unknown.join(", ")}\n${help}`);

@@ -1,4 +1,4 @@
-import { commands, type Disposable, InlineCompletionList, type InlineCompletionItem, type LogOutputChannel, type Position, type TextDocument, window, workspace } from "vscode";
+import { commands, type Disposable, InlineCompletionList, InlineCompletionTriggerKind, type InlineCompletionItem, type LogOutputChannel, type Position, type TextDocument, window, workspace } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
 import { LatencyWindow } from "./latency";
 
@@ -51,11 +51,12 @@ export class InlineCompletionPath implements Disposable {
   private createMiddleware(): NonNullable<InlineCompletionMiddleware["provideInlineCompletionItems"]> {
     return async (document, position, context, token, next) => {
       const key = document.uri.toString();
-      const startedAt = this.keystrokeAt.get(key) ?? performance.now();
-      this.keystrokeAt.delete(key);
+      const askedAt = performance.now();
+      const startedAt = context.triggerKind === InlineCompletionTriggerKind.Invoke ? askedAt : (this.keystrokeAt.get(key) ?? askedAt);
       try {
         const result = await next(document, position, context, token);
         if (token.isCancellationRequested) return undefined;
+        this.keystrokeAt.delete(key); // Answered. A request that was withdrawn leaves it to the next one.
         if (itemsOf(result).length === 0) {
           this.unanswered = { document, version: document.version, position };
           return result;

@@ -1,4 +1,4 @@
-// Points and boxes: type below and wait a moment for grey text. Tab accepts it, Escape hides it.
+// Type below and wait a moment for grey text. Tab accepts it, Escape hides it.
 
 export interface Point {
   readonly x: number;

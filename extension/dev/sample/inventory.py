@@ -1,4 +1,4 @@
-"""A small shop: type below and wait a moment for grey text. Tab accepts it, Escape hides it."""
+"""Type below and wait a moment for grey text. Tab accepts it, Escape hides it."""
 
 from dataclasses import dataclass, field
 
