@@ -21,9 +21,9 @@
 #include "kernels/backend.h"
 #include "pipo/engine.h"
 #include "pipo/error.h"
+#include "pipo/random_model.h"
 #include "pipo/session.h"
 #include "platform/clock.h"
-#include "pipo/random_model.h"
 
 namespace {
 

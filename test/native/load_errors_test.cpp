@@ -5,8 +5,8 @@
 
 #include "engine/memory_preflight.h"
 #include "native/engine_fixture.h"
-#include "platform/memory.h"
 #include "pipo/random_model.h"
+#include "platform/memory.h"
 
 using namespace pipo;
 using test::greedy;

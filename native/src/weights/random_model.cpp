@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "pipo/error.h"
+#include "weights/check_model.h"
 #include "weights/load_weights.h"
 
 namespace pipo {
@@ -95,6 +96,7 @@ ModelConfig released_config(const std::string& size) {
 
 void write_random_packed_file(const std::string& path, const std::string& name, const ModelConfig& config,
                               WeightDtype dtype, std::int32_t group_size, int threads, const LoadProgressFn& progress) {
+  check_config(config);
   PackControl control;
   control.threads = worker_threads(threads);
   if (progress) control.progress = [&progress](double fraction) { progress(LoadStage::kPacking, fraction); };

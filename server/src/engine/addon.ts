@@ -152,6 +152,7 @@ export interface Step {
   readonly second: number | null;
   /** Confidence of the draft; null where the head was not evaluated. */
   readonly confidence: number | null;
+  /** Of the model's own distribution over the ids that may be produced, before penalties and temperature; null unless asked for. */
   readonly firstLogprob: number | null;
   readonly secondLogprob: number | null;
   /** Milliseconds since the request was submitted, when the first token was known. */

@@ -1,3 +1,0 @@
-#pragma once
-
-#include "pipo/random_model.h"
