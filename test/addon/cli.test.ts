@@ -1,5 +1,6 @@
 import { cpSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadAddon } from "../../server/src/engine/load.js";
 import { pipo } from "../support/commandLine.js";
@@ -97,6 +98,17 @@ describe("generate", () => {
     expect(exitCode).toBe(0);
     expect(stdout.trimEnd()).toBe((text as string).trimEnd());
     expect(stderr).toMatch(/^\[12 tokens in \d+ steps .*ended by maxNewTokens\]\n$/);
+  });
+
+  test("Ctrl+C ends it in good order, with what was written so far", async () => {
+    const before = process.listenerCount("SIGINT");
+    const running = json(...flags, golden("tiny-08b"), "--ids", "5,9", "--max-tokens", "8000", "--threshold", "0");
+    while (process.listenerCount("SIGINT") === before) await nextTurn();
+    process.emit("SIGINT");
+    const { stopReason, ids, tokens } = await running;
+    expect(stopReason).toBe("cancelled");
+    expect(ids).toHaveLength(tokens as number);
+    expect(process.listenerCount("SIGINT")).toBe(before);
   });
 
   test("a text needs a tokenizer", async () => {

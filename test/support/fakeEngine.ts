@@ -78,6 +78,7 @@ export interface FakeModelOptions {
 /** A model that answers what a function says, two characters per step, as the real one streams. */
 export class FakeModel implements LoadedModel {
   readonly directory = "fake";
+  readonly maxPositions = 4096;
   readonly tokenizer: CharacterTokenizer;
   readonly card: ModelCard;
   readonly info: EngineInfo;

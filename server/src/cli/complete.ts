@@ -95,10 +95,11 @@ async function openModel(flags: CompleteFlags): Promise<LoadedModel> {
 
 /** The same model, whose sessions write at most so many tokens. */
 function withTokenLimit(model: LoadedModel, most: number): LoadedModel {
-  const { directory, card, native, tokenizer, info } = model;
+  const { directory, card, maxPositions: modelPositions, native, tokenizer, info } = model;
   return {
     directory,
     card,
+    maxPositions: modelPositions,
     native,
     tokenizer,
     info,

@@ -1,8 +1,9 @@
 import { text as readAll } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import type { DecodeMode, DraftContext, GenerateResult, SamplingOptions, Step } from "../engine/addon.js";
-import { loadEngine, toGenerateRequest, type LoadedEngine } from "../engine/engine.js";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.js";
+import { openEngine, toGenerateRequest, type LoadedEngine } from "../engine/engine.js";
+import { describeModel, type DescribedModel } from "../model/describe.js";
+import { createTokenizer, loadTokenizer, type Tokenizer } from "../model/tokenizer.js";
 import { onInterrupt } from "./interrupt.js";
 import { integerFrom, parseIds, parseNumber, resolveModel, withModelFlags, type ModelFlags } from "./options.js";
 import { withProgressBar } from "./progressBar.js";
@@ -37,19 +38,22 @@ export function generateCommand(): Command {
 async function generate(flags: GenerateFlags): Promise<void> {
   if (flags.prompt !== undefined && flags.ids) throw new UsageError("Give either --prompt or --ids.");
   const { directory, options } = await resolveModel(flags);
-  // Ids need no tokenizer; with one they are shown as text all the same.
-  const tokenizer = await loadTokenizer(directory).catch((error: unknown) => {
-    if (flags.ids) return undefined;
-    throw error;
-  });
+  const described = await describeModel(directory, options.adapter);
+  const tokenizer = await tokenizerFor(described, flags);
   const promptIds = flags.ids ?? tokenizer!.encodeWithSpecialTokens(flags.prompt ?? (await readStandardInput()));
   if (promptIds.length === 0) throw new UsageError("The prompt is empty. Give --prompt, --ids, or text on standard input.");
-  const engine = await withProgressBar((onProgress) => loadEngine(directory, options, onProgress));
+  const engine = await withProgressBar((onProgress) => openEngine(described, options, onProgress));
   try {
     await run(engine, tokenizer, promptIds, flags);
   } finally {
     await engine.native.close();
   }
+}
+
+/** Ids need no tokenizer; with one they are shown as text all the same. */
+async function tokenizerFor({ directory, tokens }: DescribedModel, { ids }: GenerateFlags): Promise<Tokenizer | undefined> {
+  if (tokens) return createTokenizer(tokens);
+  return ids ? undefined : loadTokenizer(directory);
 }
 
 async function readStandardInput(): Promise<string> {
@@ -71,7 +75,9 @@ async function run(engine: LoadedEngine, tokenizer: Tokenizer | undefined, promp
     },
     engine,
   );
-  const session = engine.native.createSession({ maxPositions: promptIds.length + maxNewTokens });
+  // Enough for the worst case, one token per step; where the model has less, its end is a stop reason.
+  const maxPositions = Math.min(promptIds.length + maxNewTokens, engine.maxPositions);
+  const session = engine.native.createSession({ maxPositions });
   const writer = new Writer(tokenizer, new Set(request.stopIds), /*stream=*/ !flags.json);
   const stopListening = onInterrupt(() => session.cancel());
   const result = await session.generate(request, (step) => writer.add(step)).finally(stopListening);

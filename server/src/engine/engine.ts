@@ -40,6 +40,8 @@ export interface OpenOptions {
 export interface LoadedEngine {
   readonly directory: string;
   readonly card: ModelCard;
+  /** Most positions that a session may have. */
+  readonly maxPositions: number;
   /** The engine itself; the caller closes it. */
   readonly native: NativeEngine;
 }
@@ -100,35 +102,37 @@ export type ProgressListener = (progress: LoadProgress) => void;
 /** Loads a model for completion. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
 export async function loadModel(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedModel> {
   const described = await describeModel(directory, options.adapter);
-  const [tokenizer, native] = await allOrClosed(
+  const [tokenizer, engine] = await allOrClosed(
     described.tokens ? createTokenizer(described.tokens) : loadTokenizer(directory),
     openEngine(described, options, onProgress),
   );
-  return new NativeModel(described, tokenizer, native);
+  return new NativeModel(engine, tokenizer);
 }
 
 /** Loads a model that may have no tokenizer, for ids in and ids out. Errors as `loadModel`. */
 export async function loadEngine(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedEngine> {
-  const described = await describeModel(directory, options.adapter);
-  return { directory, card: described.card, native: await openEngine(described, options, onProgress) };
+  return openEngine(await describeModel(directory, options.adapter), options, onProgress);
 }
 
 /** A failed tokenizer must not leave an engine behind that nobody can close. */
-async function allOrClosed(tokenizer: Promise<Tokenizer>, engine: Promise<NativeEngine>): Promise<[Tokenizer, NativeEngine]> {
+async function allOrClosed(tokenizer: Promise<Tokenizer>, engine: Promise<LoadedEngine>): Promise<[Tokenizer, LoadedEngine]> {
   const [first, second] = await Promise.allSettled([tokenizer, engine]);
   if (first.status === "fulfilled" && second.status === "fulfilled") return [first.value, second.value];
-  if (second.status === "fulfilled") await second.value.close();
+  if (second.status === "fulfilled") await second.value.native.close();
   throw first.status === "rejected" ? first.reason : (second as PromiseRejectedResult).reason;
 }
 
-function openEngine(described: DescribedModel, options: OpenOptions, onProgress?: ProgressListener): Promise<NativeEngine> {
+/** The second half of {@link loadEngine}, for callers that look at the description first. */
+export async function openEngine(described: DescribedModel, options: OpenOptions, onProgress?: ProgressListener): Promise<LoadedEngine> {
   const { dtype = "int8", groupSize = 32, threads = 0, kernels } = options;
   const packedFile = options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
-  return loadAddon().load(
-    described.description,
+  const { directory, card, description } = described;
+  const native = await loadAddon().load(
+    description,
     { dtype, groupSize, threads, ...(packedFile && { packedFile }), ...(kernels && { kernels }) },
     onProgress,
   );
+  return { directory, card, maxPositions: description.config.maxPositions, native };
 }
 
 /** One name per model directory and format, so that a changed model replaces its own stale file. */
@@ -148,16 +152,19 @@ function packedFileIn(
 class NativeModel implements LoadedModel {
   readonly directory: string;
   readonly card: ModelCard;
+  readonly maxPositions: number;
+  readonly native: NativeEngine;
   readonly info: EngineInfo;
 
   constructor(
-    described: DescribedModel,
+    engine: LoadedEngine,
     readonly tokenizer: Tokenizer,
-    readonly native: NativeEngine,
   ) {
-    this.directory = described.directory;
-    this.card = described.card;
-    this.info = native.info;
+    this.directory = engine.directory;
+    this.card = engine.card;
+    this.maxPositions = engine.maxPositions;
+    this.native = engine.native;
+    this.info = engine.native.info;
   }
 
   createSession(maxPositions = this.card.contextPairs): TextSession {
@@ -220,7 +227,7 @@ class NativeTextSession implements TextSession {
 }
 
 /** Fills in the model's defaults. */
-export function toGenerateRequest(request: TextRequest, { card, native }: LoadedEngine): GenerateRequest {
+export function toGenerateRequest(request: TextRequest, { card, native }: Pick<LoadedEngine, "card" | "native">): GenerateRequest {
   const mode = request.mode ?? (native.info.modes.includes("pair") ? "pair" : "plain");
   const stopIds = request.stopIds ?? card.stopTokenIds;
   return {
