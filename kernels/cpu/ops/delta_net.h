@@ -18,6 +18,9 @@ inline constexpr int kChunk = 32;
 /// Fewer rows than this go one by one.
 inline constexpr int kSmallestChunk = 2;
 
+/// Rows of a prefill's inputs lie far apart, out of reach of the hardware's prefetcher.
+inline constexpr int kRowsPrefetched = 8;
+
 struct DeltaNetScratch {
   float* k;             ///< [c, key_dim]
   float* q;             ///< [c, key_dim], right behind k: both are the left side of the same products
@@ -27,7 +30,6 @@ struct DeltaNetScratch {
   float* weights;       ///< [2 c, padded]: -A, then lower(q_i.k_j D_ij)
   float* ks_qs;         ///< [2 c, value_dim]: K S, then Q S, which becomes O
   float* n;             ///< [c, value_dim]
-  float* decays;        ///< [padded]
   std::int64_t floats;
 };
 
@@ -47,7 +49,6 @@ static inline DeltaNetScratch delta_net_scratch_at(const DeltaNetShape& shape, f
   scratch.weights = take(2 * c * c);
   scratch.ks_qs = take(2 * c * shape.value_dim);
   scratch.n = take(c * shape.value_dim);
-  scratch.decays = take(c);
   scratch.floats = used;
   return scratch;
 }
@@ -68,15 +69,13 @@ static inline const float* conv_input(const DeltaNetArgs& args, std::int64_t row
 /// kTaps known at compile time, or 0: read from the shape.
 template <int kTaps>
 static void convolve_rows(const DeltaNetArgs& args, std::int64_t first, int width, int row, int count, float* out) {
-  constexpr int kRowsAhead = 4;
   const std::int64_t channels = channels_of(*args.shape);
   const int taps = kTaps > 0 ? kTaps : args.shape->conv_kernel;
   const float* weights = args.weights->conv + first;
   for (int r = 0; r < count; ++r, out += width) {
     const float* inputs[kMaxConvKernel];
     for (int t = 0; t < taps; ++t) inputs[t] = conv_input(args, row + r - (taps - 1) + t) + first;
-    // Rows lie far apart, out of reach of the hardware's prefetcher.
-    const float* ahead = conv_input(args, smaller(row + r + kRowsAhead, args.rows - 1)) + first;
+    const float* ahead = conv_input(args, smaller(row + r + kRowsPrefetched, args.rows - 1)) + first;
     for_each_vector(width, [&](std::int64_t i, int lanes) {
       prefetch(ahead + i);
       F32 sum = f32_zero();
@@ -127,9 +126,12 @@ static inline void gated_norm(const DeltaNetArgs& args, const float* o, std::int
   const std::int64_t offset = (row * args.shape->n_value_heads + head) * dim;
   const float mean = sum_of_squares(o, dim) / static_cast<float>(dim);
   const F32 scale = f32_set1(1.0f / __builtin_sqrtf(mean + args.shape->eps));
+  const float* z = args.z + offset;
+  const std::int64_t ahead = static_cast<std::int64_t>(kRowsPrefetched) * args.shape->n_value_heads * dim;
   for_each_vector(dim, [&](std::int64_t i, int lanes) {
+    prefetch(z + i + ahead);
     const F32 normed = f32_mul(f32_mul(load_lanes(o + i, lanes), scale), load_lanes(args.weights->norm + i, lanes));
-    store_lanes(args.out + offset + i, f32_mul(normed, f32_silu(load_lanes(args.z + offset + i, lanes))), lanes);
+    store_lanes(args.out + offset + i, f32_mul(normed, f32_silu(load_lanes(z + i, lanes))), lanes);
   });
 }
 
