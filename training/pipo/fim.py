@@ -20,6 +20,9 @@ from tokenizers import Tokenizer
 MAX_MIDDLE_CHARACTERS = 600
 MIN_SAMPLE_TOKENS = 96  # fill-in-the-middle samples vary in length, so that a row holds several middles
 BREAK_EVERY = (20, 200)  # characters between two token breaks of a broken plain text
+# Share of breaks and cursors that are moved behind a space. People pause there, and the tokens of ordinary text,
+# which carry their space in front, never show what follows a lone one.
+BEHIND_SPACE_SHARE = 0.35
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ def block_end(text: str, position: int, max_lines: int) -> int:
     return end
 
 
+def behind_space(text: str, position: int) -> int:
+    """The first place behind a space from `position` on in its line, or `position` where the line has none."""
+    space = text.find(" ", position, line_end(text, position))
+    return position if space < 0 else space + 1
+
+
 def cut_start(text: str, random_source: random.Random) -> int:
     """Where a cursor could stand: any character of a line with text, or the start of its text."""
     for _ in range(8):
@@ -79,7 +88,11 @@ def cut_start(text: str, random_source: random.Random) -> int:
         line = text[start : line_end(text, position)]
         if line.strip():
             indent = len(line) - len(line.lstrip())
-            return start + indent if random_source.random() < 0.3 else max(position, start + indent)
+            kind = random_source.random()
+            if kind < 0.25:
+                return start + indent
+            position = max(position, start + indent)
+            return behind_space(text, position) if kind < 0.25 + 0.75 * BEHIND_SPACE_SHARE else position
     return random_source.randrange(len(text))
 
 
@@ -122,6 +135,8 @@ class Sampler:
         start = 0
         while start < len(text):
             end = start + random_source.randint(*BREAK_EVERY)
+            if random_source.random() < BEHIND_SPACE_SHARE:
+                end = behind_space(text, end)
             ids += self.encode(text[start:end])
             start = end
         return ids
@@ -156,6 +171,6 @@ class Sampler:
             start = text.rfind("\n", 0, random_source.randrange(len(text) - max_tokens * 2)) + 1
         header = self.header(name)
         stretch = text[start : start + max_tokens * 8]
-        body = self.encode_broken(stretch, random_source) if random_source.random() < 0.5 else self.encode(stretch)
+        body = self.encode_broken(stretch, random_source) if random_source.random() < 0.7 else self.encode(stretch)
         ids = [*header, *body, *([self.special.end] if start + len(stretch) == len(text) else [])]
         return Sample(ids[:max_tokens], min(len(header), max_tokens))
