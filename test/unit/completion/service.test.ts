@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { parseSettings } from "../../../server/src/config/config.js";
 import { ServiceUnderTest } from "../../support/completion.js";
 
@@ -37,6 +37,17 @@ describe("a suggestion", () => {
       suggestion: { text: "b = a\n    return b", start: 15, end: 15 },
     });
     expect(test.model.prompts[0]).not.toContain("\r");
+  });
+
+  it("leaves room for what is written, in positions of the mode", async () => {
+    const test = new ServiceUnderTest(() => "1", { contextPairs: 400 });
+    const document = `${"some line of code\n".repeat(200)}x = █\n`;
+    await test.text(document);
+    await test.text(document, { uri: "file:///other.ts", engine: { mode: "plain" } });
+    const [pair, plain] = test.model.requests.map(({ promptIds }) => promptIds.length);
+    expect(pair).toBeLessThanOrEqual(2 * (400 - 160));
+    expect(pair).toBeGreaterThan(1.7 * plain!);
+    expect(plain).toBeLessThanOrEqual(400 - 160);
   });
 
   it("begins with the selected entry of the suggestion list and replaces what was typed of it", async () => {
@@ -125,16 +136,29 @@ describe("an empty answer says why", () => {
 });
 
 describe("limits", () => {
+  /** A model whose every step takes ten milliseconds, by a clock that does nothing else. */
+  function timed(text: string): ServiceUnderTest {
+    const test = says(text);
+    vi.spyOn(performance, "now").mockImplementation(() => 10 * test.model.stepsRun);
+    onTestFinished(() => void vi.restoreAllMocks());
+    return test;
+  }
+
   it("shows the whole words that are there when the time is over", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "first second thirdandverylongword", stepMs: 10 }));
-    const text = await test.text("x = █\n", { completion: { timeLimitMs: 120 } });
-    expect(["first", "first second"]).toContain(text);
-    expect(test.model.stepsRun).toBeLessThan(16);
+    const test = timed("first second thirdandverylongword");
+    expect(await test.text("x = █\n", { completion: { timeLimitMs: 70 } })).toBe("first second");
+    expect(test.model.stepsRun).toBe(9);
+    expect(test.service.lastTrace?.generation?.stopReason).toBe("timeLimit");
   });
 
   it("says so when nothing was whole in time", async () => {
-    const test = new ServiceUnderTest(() => ({ text: "oneverylongwordwithoutanyend", stepMs: 20 }));
-    expect(await test.text("x = █\n", { completion: { timeLimitMs: 50 } })).toBe("(timeLimit)");
+    expect(await timed(long).text("x = █\n", { completion: { timeLimitMs: 50 } })).toBe("(timeLimit)");
+  });
+
+  it("gives a block twice the time of a line", async () => {
+    const test = timed("\n  one()\n  two()\n  three()\n  four()");
+    expect(await test.text("def f():█\n", { completion: { timeLimitMs: 70 } })).toBe("\n  one()\n  two()\n  three()");
+    expect(test.model.stepsRun).toBe(16);
   });
 
   it("shows whole words when the tokens are used up", async () => {
@@ -343,6 +367,14 @@ describe("the status", () => {
     expect(states()).not.toContain("busy");
     await test.text("slow = █\n");
     expect(states().filter((state, index, all) => state !== all[index - 1]).slice(-2)).toEqual(["busy", "ready"]);
+  });
+
+  it("is not repeated while nothing changes", async () => {
+    const test = says("value");
+    await test.text("x█y");
+    const sent = test.statuses.length;
+    for (let times = 0; times < 5; times++) await test.text("x█y");
+    expect(test.statuses).toHaveLength(sent);
   });
 
   it("carries the newest answer: where it came from, how long it took, or why there is none", async () => {
