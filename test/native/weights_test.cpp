@@ -1,0 +1,146 @@
+/// Reading and placing weights: widening, the weight map against the published counts, the packed layout.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "cache/state_shape.h"
+#include "native/engine_fixture.h"
+#include "pipo/random_model.h"
+#include "weights/packed_file.h"
+#include "weights/tensor_reader.h"
+
+using namespace pipo;
+
+namespace {
+
+std::vector<float> read_as(DiskDtype dtype, const std::vector<std::uint16_t>& bits) {
+  const test::TempFolder folder;
+  const std::string path = folder.file("tensor.bin");
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bits.data()), 2 * std::ssize(bits));
+  const auto n = static_cast<std::int64_t>(bits.size());
+  const TensorSource source{"t", {path, 0, 2 * bits.size(), dtype, {n}}, std::nullopt};
+  TensorReader reader;
+  reader.open(source);
+  std::vector<float> out(bits.size());
+  std::vector<std::byte> scratch;
+  reader.read_rows(source, 0, n, out.data(), scratch);
+  return out;
+}
+
+std::size_t count_tensors(const ModelConfig& config) {
+  ModelWeights weights;
+  return map_weights(config, weights).size();
+}
+
+std::int64_t count_parameters(const ModelConfig& config, const std::string& prefix) {
+  ModelWeights weights;
+  std::int64_t sum = 0;
+  for (const WeightSpec& spec : map_weights(config, weights)) {
+    if (spec.name.starts_with(prefix)) sum += spec.elements();
+  }
+  return sum;
+}
+
+bool is_about(std::int64_t found, double millions) { return std::abs(found / 1e6 - millions) < 0.006 * millions; }
+
+}  // namespace
+
+TEST("bf16 and f16 widen exactly, subnormal and infinite numbers included") {
+  const auto bf16 = read_as(DiskDtype::kBf16, {0x0000, 0x3f80, 0xc040, 0x7f80, 0x0001});
+  CHECK(bf16[0] == 0.0f && bf16[1] == 1.0f && bf16[2] == -3.0f && std::isinf(bf16[3]));
+  CHECK(bf16[4] == std::bit_cast<float>(0x00010000u));
+  const auto f16 =
+      read_as(DiskDtype::kF16, {0x0000, 0x8000, 0x3c00, 0xc200, 0x7bff, 0x0400, 0x0001, 0x83ff, 0xfc00, 0x7e00});
+  CHECK(f16[0] == 0.0f && std::signbit(f16[1]) && f16[2] == 1.0f && f16[3] == -3.0f && f16[4] == 65504.0f);
+  CHECK(f16[5] == 0x1p-14f && f16[6] == 0x1p-24f && f16[7] == -1023 * 0x1p-24f);
+  CHECK(f16[8] == -std::numeric_limits<float>::infinity() && std::isnan(f16[9]));
+}
+
+TEST("the weight map has the tensors and parameters of the released models") {
+  CHECK(count_tensors(released_config("4b")) == 448);
+  CHECK(count_tensors(released_config("9b")) == 449);
+  ModelConfig linear = released_config("4b");
+  linear.pipo->compressor = CompressorType::kLinear;
+  CHECK(count_tensors(linear) == 446);
+
+  struct Size {
+    const char* name;
+    double backbone, draft_head, compressor, confidence_head;
+  };
+  for (const Size& s : {Size{"0.8b", 752, 20.5, 6.29, 2.10}, Size{"2b", 1882, 60.8, 25.17, 8.39},
+                        Size{"4b", 4206, 120.6, 39.33, 13.11}, Size{"9b", 8954, 243.3, 100.68, 33.57}}) {
+    const ModelConfig config = released_config(s.name);
+    CHECK(is_about(count_parameters(config, "model.") + count_parameters(config, "lm_head."), s.backbone));
+    CHECK(is_about(count_parameters(config, "mtp."), s.draft_head));
+    CHECK(is_about(count_parameters(config, "compressor."), s.compressor));
+    CHECK(is_about(count_parameters(config, "confidence_head."), s.confidence_head));
+  }
+}
+
+TEST("states have the published sizes") {
+  const StateShape small = StateShape::of(released_config("0.8b"), kernels::KvType::kBf16);
+  CHECK(4 * small.n_delta_layers * small.recurrent_floats == 18 << 20);
+  CHECK(small.kv_bytes_per_position() == 12288 + 2048);
+  const StateShape large = StateShape::of(released_config("4b"), kernels::KvType::kBf16);
+  CHECK(4 * large.n_delta_layers * large.recurrent_floats == 48 << 20);
+  CHECK(large.conv_floats == 3 * 8192);
+}
+
+TEST("every tensor has one name and its own aligned place in the packed file") {
+  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4}) {
+    const PackedHeader header = plan_packed("x", "y", released_config("9b"), dtype, 32);
+    std::set<std::string> names;
+    std::uint64_t end = header.header_bytes;
+    for (const PackedTensor& t : header.tensors) {
+      CHECK(names.insert(t.name).second);
+      CHECK(t.offset >= end && t.offset % 64 == 0 && t.bytes > 0);
+      end = t.offset + t.bytes;
+    }
+    CHECK(end <= header.file_bytes);
+  }
+}
+
+TEST("what is sensitive keeps eight bits under int4, what is small stays fp32") {
+  using kernels::WeightType;
+  const PackedHeader header = plan_packed("x", "y", released_config("0.8b"), WeightDtype::kInt4, 32);
+  const auto type_of = [&](const std::string& name) {
+    for (const PackedTensor& t : header.tensors) {
+      if (t.name == name) return t.type;
+    }
+    throw std::runtime_error("no tensor " + name);
+  };
+  CHECK(type_of("model.layers.0.mlp.gate_proj.weight") == WeightType::kInt4);
+  CHECK(type_of("mtp.fc.weight") == WeightType::kInt4);
+  for (const char* name : {"model.embed_tokens.weight", "compressor.mlp.0.weight", "confidence_head.fc1.weight"}) {
+    CHECK(type_of(name) == WeightType::kInt8);
+  }
+  for (const char* name : {"model.layers.0.linear_attn.in_proj_a.weight", "model.layers.0.linear_attn.conv1d.weight",
+                           "model.norm.weight", "confidence_head.fc2.weight", "compressor.mlp.0.bias"}) {
+    CHECK(type_of(name) == WeightType::kF32);
+  }
+}
+
+TEST("a block of panels packed alone has the bytes of its place in the whole matrix") {
+  constexpr int kRows = 50, kColumns = 100;
+  std::vector<float> values(kRows * kColumns);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
+  using kernels::WeightType;
+  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
+    const int group = type == WeightType::kInt8 || type == WeightType::kInt4 ? 32 : 0;
+    std::vector<std::byte> whole(kernels::packed_bytes(type, group, kRows, kColumns)), pieces(whole.size());
+    CHECK(kernels::pack_rows(type, group, kRows, kColumns, 0, kRows, values.data(), whole.data()) ==
+          kernels::Status::kOk);
+    const auto panel = kernels::packed_bytes(type, group, kernels::kPanelRows, kColumns);
+    for (int row = 0; row < kRows; row += 32) {
+      const int n = std::min(32, kRows - row);
+      CHECK(kernels::pack_rows(type, group, n, kColumns, 0, n, values.data() + row * kColumns,
+                               pieces.data() + row / kernels::kPanelRows * panel) == kernels::Status::kOk);
+    }
+    CHECK(whole == pieces);
+  }
+}
+
+int main(int argc, char** argv) { return pipo::test::run(argc, argv); }
