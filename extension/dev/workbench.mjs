@@ -179,6 +179,11 @@ export class Workbench {
     return this.page.locator(".notifications-toasts .notification-list-item-message").allTextContents();
   }
 
+  /** A button of a message. @param {string} label */
+  button(label) {
+    return this.page.locator(".notifications-toasts .monaco-button", { hasText: label }).first();
+  }
+
   /** @param {string} file */
   async screenshot(file) {
     await this.page.screenshot({ path: file });
@@ -192,7 +197,12 @@ export class Workbench {
 /** In the page: DOM order is not the order on the screen. @param {Element[]} elements */
 function linesTopDown(elements) {
   const top = (/** @type {Element} */ element) => Number.parseFloat(/** @type {any} */ (element).style.top);
-  return elements.sort((a, b) => top(a) - top(b)).map((element) => element.textContent ?? "");
+  const withoutSuggestion = (/** @type {Element} */ element) => {
+    const copy = /** @type {Element} */ (element.cloneNode(true));
+    for (const ghost of copy.querySelectorAll("[class*=ghost-text]")) ghost.remove();
+    return copy.textContent ?? "";
+  };
+  return elements.sort((a, b) => top(a) - top(b)).map(withoutSuggestion);
 }
 
 /** In the page. @param {Element[]} elements */

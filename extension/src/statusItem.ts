@@ -89,7 +89,7 @@ function lookOfRunning(view: StatusView, { status }: Extract<ServerCondition, { 
 
 function tooltipOf(view: StatusView, look: Look): MarkdownString {
   const text = new MarkdownString(`**PIPO**: ${look.meaning}\n\n`, true);
-  text.isTrusted = { enabledCommands: ["pipo.toggle", "pipo.toggleLanguage", "pipo.showLog", "pipo.restartEngine", "pipo.openSettings"] };
+  text.isTrusted = { enabledCommands: ["pipo.toggle", "pipo.showLog", "pipo.restartEngine", "pipo.openSettings"] };
   const rows = tableRows(view);
   if (0 < rows.length) text.appendMarkdown(`| | |\n|:--|:--|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n`);
   const links = [

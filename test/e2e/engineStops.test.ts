@@ -40,9 +40,10 @@ describe("the engine's process is killed", () => {
         await window.workbench.waitForStatus(stops < 5 ? /starts again/ : /stopped 5 times/, 10_000);
         if (stops < 5) await window.ready();
       }
+      await window.workbench.button("Restart").waitFor();
       await window.screenshot("engine-stopped");
       expect(await window.workbench.messages()).toHaveLength(1);
-      await window.workbench.page.locator(".notifications-toasts .monaco-button", { hasText: "Restart" }).click();
+      await window.workbench.button("Restart").click();
       await window.ready();
       await waitUntil(async () => (await window.workbench.messages()).length === 0, 10_000, "the message to go");
     });
