@@ -9,7 +9,7 @@ import { bundledPattern, PatternTokenizer } from "../../support/patternTokenizer
 const numbered = (count: number) => Array.from({ length: count }, (_, index) => `line ${index} of the file`).join("\n");
 const budget: PromptBudget = { prefixTokens: 400, suffixTokens: 100 };
 
-const builder = (format: "spm" | "psm" = "spm") => new PromptBuilder(new CharacterTokenizer(), promptFormats[format]);
+const builder = (format: keyof typeof promptFormats = "spm") => new PromptBuilder(new CharacterTokenizer(), promptFormats[format]);
 
 function commonStart(a: Int32Array, b: Int32Array): number {
   const end = a.findIndex((id, index) => id !== b[index]);
@@ -77,12 +77,15 @@ describe("the window of a prompt", () => {
 });
 
 describe("consecutive prompts", () => {
-  it("begin alike up to the typed text when the suffix comes first", () => {
-    const prompts = builder("spm");
+  it.each([
+    ["joined", 0],
+    ["spm", 1],
+  ] as const)("begin alike up to the typed text when the suffix comes first: %s", (format, closing) => {
+    const prompts = builder(format);
     const tail = `\n${numbered(50)}`;
     const before = prompts.build(contextAt(`${numbered(200)}\nfo█${tail}`), budget).ids;
     const after = prompts.build(contextAt(`${numbered(200)}\nfoo█${tail}`), budget).ids;
-    expect(commonStart(before, after)).toBe(before.length - 1);
+    expect(commonStart(before, after)).toBe(before.length - closing);
   });
 
   it("keep the suffix when a line is broken", () => {

@@ -43,8 +43,8 @@ it("puts the suffix first in joined and spm and the prefix first in psm", () => 
   expect(spell(promptFormats.psm.layout(parts))).toBe("<|fim_prefix|>before<|fim_suffix|>after<|fim_middle|>");
 });
 
-it("tokenizes the prefix apart from the file name in spm, as in training", () => {
-  const layout = promptFormats.spm.layout({ fileName: "a.py", prefix: "\n    x", suffix: "" });
-  expect(layout).toContainEqual({ text: "\n    x" });
-  expect(layout).toContainEqual({ text: "a.py\n" });
+it.each([promptFormats.joined, promptFormats.spm])("tokenizes the prefix apart from the file name in $name, as in training", ({ layout }) => {
+  const parts = layout({ fileName: "a.py", prefix: "\n    x", suffix: "" });
+  expect(parts).toContainEqual({ text: "a.py\n" });
+  expect(parts).toContainEqual({ text: "\n    x" });
 });
