@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -30,6 +31,9 @@ struct GenerateRequest {
   std::vector<std::uint8_t> allowed_ids;  ///< one bit per id, empty: all
   DraftContext draft_context = DraftContext::kFull;
   bool logprobs = false;
+  /// Asks the request to end once it is true, also when that was before the request began; may be null.
+  /// `Session::cancel` asks only a request that runs already.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 }  // namespace pipo

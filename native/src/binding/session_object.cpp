@@ -24,6 +24,7 @@ class SessionTask : public Task {
  protected:
   Session& session() { return state_->session(); }
   bool is_cancelled() const { return state_->is_cancelled(); }
+  const std::atomic<bool>* cancelled_flag() const { return state_->cancelled_flag(); }
   StopReason reason_of_cancelling() const {
     return state_->is_engine_closed() ? StopReason::kEngineClosed : StopReason::kCancelled;
   }
@@ -43,11 +44,7 @@ class GenerateTask : public SessionTask {
 
   void run() override {
     const LeaveAtEnd leave(*this);
-    if (is_cancelled()) {
-      result_.stop_reason = reason_of_cancelling();
-      result_.stats.prompt_tokens = static_cast<std::int32_t>(request_.prompt_ids.size());
-      return;
-    }
+    request_.cancelled = cancelled_flag();
     result_ = session().generate(request_, [this](const Step& step) { return keep_going_after(step); });
     // A cancel that came between steps was obeyed by the listener; say what the caller asked for.
     const bool was_stopped = result_.stop_reason == StopReason::kListenerStopped || result_.stop_reason == StopReason::kCancelled;

@@ -67,6 +67,8 @@ class SessionState {
   /// For the task of the running request.
   Session& session() { return *session_; }
   bool is_cancelled() const { return cancelled_; }
+  /// Stays where it is while a task holds the session.
+  const std::atomic<bool>* cancelled_flag() const { return &cancelled_; }
   bool is_engine_closed() const { return engine_closed_; }
 
  private:

@@ -25,7 +25,9 @@ class SessionCore final : public Session {
  private:
   class Busy;
   std::vector<std::int32_t> slots_of(std::span<const std::int32_t> ids, DecodeMode mode) const;
-  StopSignal stop_signal() const { return {&cancelled_, &engine_->closed()}; }
+  StopSignal stop_signal(const std::atomic<bool>* request_cancelled = nullptr) const {
+    return {&cancelled_, &engine_->closed(), request_cancelled};
+  }
 
   std::shared_ptr<EngineCore> engine_;
   Timeline timeline_;
