@@ -67,7 +67,6 @@ export class ModelKeeper {
       return;
     }
     this.failures += 1;
-    this.log.error(`Generating failed: ${describeError(error)}`);
     if (this.failures >= maxFailures) {
       const message = `The engine failed ${this.failures} times in a row: ${describeError(error)} Restart it.`;
       void this.unload({ kind: "failed", message, action: "restartEngine" });
@@ -94,6 +93,7 @@ export class ModelKeeper {
         await this.close(model);
         return this.ready();
       }
+      this.report(model);
       this.become({ kind: "ready", model });
       return model;
     } catch (error) {
@@ -112,6 +112,13 @@ export class ModelKeeper {
       await model.close();
       throw error;
     }
+  }
+
+  private report({ model }: CompletionModel): void {
+    const { backend, dtype, threads, loadMs, fromPackedFile, packedFileNote } = model.info;
+    const source = fromPackedFile ? "packed weights" : "checkpoint";
+    this.log.info(`${model.card.name} is ready: ${backend}, ${dtype}, ${threads} threads, from its ${source} in ${loadMs.toFixed(0)} ms.`);
+    if (packedFileNote !== undefined) this.log.warn(`Packed weights were not kept, so loading takes as long next time: ${packedFileNote}`);
   }
 
   private async close({ model, session }: CompletionModel): Promise<void> {

@@ -38,6 +38,8 @@ export class StatusBoard {
 
   modelChanged(state: ModelState): void {
     this.model = state;
+    // What an older model could not do says nothing about the new one.
+    if (state.kind !== "failed" && reasonOf(this.newest) === "engineFailed") this.newest = undefined;
     this.update();
   }
 
@@ -69,7 +71,7 @@ export class StatusBoard {
 
   get status(): ServerStatus {
     const outcome = this.newest?.outcome;
-    const reason = outcome?.kind === "empty" ? outcome.reason : null;
+    const reason = reasonOf(this.newest);
     const status: ServerStatus = {
       ...initial,
       ...this.latest,
@@ -107,6 +109,10 @@ export class StatusBoard {
     if (reason !== null && documentReasons.has(reason)) return "disabled";
     return this.model.kind === "ready" ? "ready" : "starting";
   }
+}
+
+function reasonOf(trace: CompletionTrace | undefined): EmptyReason | null {
+  return trace?.outcome.kind === "empty" ? trace.outcome.reason : null;
 }
 
 function inWords(reason: EmptyReason, detail: string | undefined): string {

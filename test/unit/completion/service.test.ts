@@ -298,6 +298,7 @@ describe("a model that does not work", () => {
     broken = false;
     expect(await test.text("x = █")).toBe("(engineFailed)");
     await test.models.configure(parseSettings({ model: { path: "/other" } }).settings);
+    expect(test.statuses.at(-1)).toMatchObject({ state: "starting", reason: null, message: null, action: null });
     expect(await test.text("x = █")).toBe("1");
     expect(test.statuses.at(-1)).toMatchObject({ state: "ready", model: "fake-model", action: null });
   });
