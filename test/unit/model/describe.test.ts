@@ -2,8 +2,12 @@ import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "nod
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ModelDescription, TensorRef } from "../../../server/src/engine/addon.js";
+import { readCard, realVocabSize } from "../../../server/src/model/card.js";
+import { readConfig } from "../../../server/src/model/config.js";
 import { describeModel } from "../../../server/src/model/describe.js";
+import { readTokenTable } from "../../../server/src/model/tokenTable.js";
 import { copyOfGolden, editHeader, editJson, golden, goldenModels, removeTensor, temporaryDirectory } from "../../support/modelFiles.js";
+import { writeTokenizer } from "../../support/tokenizerFiles.js";
 
 const root = (name: string) => golden(name);
 
@@ -340,5 +344,34 @@ describe("card", () => {
     const directory = copyOfGolden("tiny-08b");
     editJson(path.join(directory, "config.json"), (config) => delete config["pad_token_id"]);
     await expect(describeModel(directory)).rejects.toThrow(/id of PAD is given by no file.*padTokenId/);
+  });
+});
+
+describe("Qwen's own vocabulary", () => {
+  const config = (fields: object) => readConfig({ model_type: "qwen3_5_text", vocab_size: 248320, ...fields }, "config.json");
+
+  test("PAD is the id that PIPO was trained with, whatever a repacked checkpoint calls its pad", async () => {
+    const directory = temporaryDirectory();
+    expect((await readCard(directory, config({ pad_token_id: 248055 }), undefined)).padTokenId).toBe(248044);
+    writeFileSync(path.join(directory, "pipo.json"), JSON.stringify({ name: "x", padTokenId: 5 }));
+    expect((await readCard(directory, config({}), undefined)).padTokenId).toBe(5);
+  });
+
+  test("rows without a token are known without a tokenizer", () => {
+    expect(realVocabSize(config({}), undefined, "dir")).toBe(248077);
+  });
+
+  test("the end of text of config.json is no stop id, that of the tokenizer is", async () => {
+    const directory = temporaryDirectory();
+    writeTokenizer(directory);
+    const tokens = await readTokenTable(directory);
+    const { stopTokenIds } = await readCard(directory, config({ eos_token_id: 248044 } as object), tokens);
+    expect(stopTokenIds).toEqual([tokens!.idOf("<|im_end|>")]);
+  });
+
+  test("a tokenizer with more ids than rows is that of another model", async () => {
+    const directory = copyOfGolden("tiny-08b");
+    writeTokenizer(directory, Array.from({ length: 100 }, (_, i): [string, string] => [`${i}`, "x"]));
+    await expect(describeModel(directory)).rejects.toMatchObject({ code: "badConfig", message: expect.stringMatching(/ids up to \d+, but config\.json says vocab_size 320/) });
   });
 });
