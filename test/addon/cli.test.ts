@@ -30,12 +30,21 @@ describe("inspect", () => {
       { ids: number[]; positions: { index: number; top: Scored }[] },
     ];
   }
-  const recorded = (name: string) => JSON.parse(readFileSync(path.join(golden(name), "golden.json"), "utf8")) as Recorded;
+  const recorded = (name: string) =>
+    JSON.parse(readFileSync(path.join(golden(name), "golden.json"), "utf8")) as Recorded;
   const ids = (scored: Scored) => scored.map(([id]) => id);
 
   test("prints pairs as they were recorded", async () => {
     const [wanted] = recorded("tiny-lora").inspect;
-    const printed = (await json("inspect", "--model", golden("tiny-lora/base"), "--adapter", golden("tiny-lora/adapter"), "--ids", wanted.ids.join())) as never as {
+    const printed = (await json(
+      "inspect",
+      "--model",
+      golden("tiny-lora/base"),
+      "--adapter",
+      golden("tiny-lora/adapter"),
+      "--ids",
+      wanted.ids.join(),
+    )) as never as {
       mode: string;
       pairs: Recorded["inspect"][0]["pairs"];
     };
@@ -51,17 +60,29 @@ describe("inspect", () => {
 
   test("prints positions of a plain checkpoint", async () => {
     const wanted = recorded("tiny-plain").inspect[0] as never as Recorded["inspect"][1];
-    const printed = (await json("inspect", "--model", golden("tiny-plain"), "--ids", wanted.ids.join(), "--dtype", "f32")) as never as {
+    const printed = (await json(
+      "inspect",
+      "--model",
+      golden("tiny-plain"),
+      "--ids",
+      wanted.ids.join(),
+      "--dtype",
+      "f32",
+    )) as never as {
       mode: string;
       positions: Recorded["inspect"][1]["positions"];
     };
     expect(printed.mode).toBe("plain");
-    expect(printed.positions.map((p) => [p.index, ids(p.top)])).toEqual(wanted.positions.map((p) => [p.index, ids(p.top)]));
+    expect(printed.positions.map((p) => [p.index, ids(p.top)])).toEqual(
+      wanted.positions.map((p) => [p.index, ids(p.top)]),
+    );
   });
 
   test("reads well without --json", async () => {
     const { stdout } = await pipo("inspect", "--model", golden("tiny-08b"), "--ids", "1,2,3", "--top", "2");
-    expect(stdout).toMatch(/^pair 0\n {2}first {7}\d+ -?\d+\.\d{4} {2}\d+ -?\d+\.\d{4}\n {2}second .*\n {2}confidence {2}0\.\d{6}\npair 1\n {2}first .*\n$/);
+    expect(stdout).toMatch(
+      /^pair 0\n {2}first {7}\d+ -?\d+\.\d{4} {2}\d+ -?\d+\.\d{4}\n {2}second .*\n {2}confidence {2}0\.\d{6}\npair 1\n {2}first .*\n$/,
+    );
   });
 });
 
@@ -69,8 +90,26 @@ describe("generate", () => {
   const flags = ["generate", "--no-cache", "--dtype", "f32", "--model"];
 
   test("with --json gives ids, steps and the statistics", async () => {
-    const printed = await json(...flags, golden("tiny-08b"), "--ids", "5,9,13,21", "--max-tokens", "20", "--threshold", "0");
-    expect(printed).toMatchObject({ mode: "pair", threshold: 0, steps: 10, tokens: 20, accepted: 10, gated: 0, tokensPerStep: 2, acceptanceRate: 1 });
+    const printed = await json(
+      ...flags,
+      golden("tiny-08b"),
+      "--ids",
+      "5,9,13,21",
+      "--max-tokens",
+      "20",
+      "--threshold",
+      "0",
+    );
+    expect(printed).toMatchObject({
+      mode: "pair",
+      threshold: 0,
+      steps: 10,
+      tokens: 20,
+      accepted: 10,
+      gated: 0,
+      tokensPerStep: 2,
+      acceptanceRate: 1,
+    });
     expect(printed["ids"]).toHaveLength(20);
     expect(printed["stepDetails"]).toHaveLength(10);
     expect(printed["ttftMs"]).toBeGreaterThan(0);
@@ -85,7 +124,20 @@ describe("generate", () => {
 
   test("equal seeds draw equally, others do not", async () => {
     const draw = async (seed: string) =>
-      (await json(...flags, golden("tiny-08b"), "--ids", "5,9", "--max-tokens", "30", "--temperature", "1.5", "--seed", seed))["ids"];
+      (
+        await json(
+          ...flags,
+          golden("tiny-08b"),
+          "--ids",
+          "5,9",
+          "--max-tokens",
+          "30",
+          "--temperature",
+          "1.5",
+          "--seed",
+          seed,
+        )
+      )["ids"];
     const [a, again, b] = [await draw("1"), await draw("1"), await draw("2")];
     expect(again).toEqual(a);
     expect(b).not.toEqual(a);
@@ -125,7 +177,11 @@ describe("generate", () => {
 test("pack writes a file that is mapped next time", async () => {
   const output = path.join(temporaryDirectory(), "tiny.pipo");
   const first = await pipo("pack", "--model", golden("tiny-08b"), "--dtype", "int4", "--output", output);
-  expect(first).toMatchObject({ exitCode: 0, stderr: "", stdout: expect.stringMatching(/tiny\.pipo written: tiny-08b, int4/) });
+  expect(first).toMatchObject({
+    exitCode: 0,
+    stderr: "",
+    stdout: expect.stringMatching(/tiny\.pipo written: tiny-08b, int4/),
+  });
   expect(statSync(output).size).toBeGreaterThan(100_000);
   const second = await pipo("pack", "--model", golden("tiny-08b"), "--dtype", "int4", "--output", output);
   expect(second.stdout).toContain("is up to date");
@@ -134,7 +190,11 @@ test("pack writes a file that is mapped next time", async () => {
 });
 
 test("info shows the machine", async () => {
-  expect(await json("info")).toMatchObject({ cores: expect.any(Number), kernels: expect.arrayContaining(["reference"]), node: process.version });
+  expect(await json("info")).toMatchObject({
+    cores: expect.any(Number),
+    kernels: expect.arrayContaining(["reference"]),
+    node: process.version,
+  });
   expect((await pipo("info")).stdout).toMatch(/^pipo {7}.*\nprocessor .*\nmemory .*\nkernels .*reference\n/);
 });
 
@@ -142,7 +202,17 @@ describe("complete", () => {
   test("answers with a suggestion or a reason, and statistics", async () => {
     const file = path.join(temporaryDirectory(), "a.ts");
     writeFileSync(file, "function add(a, b) {\r\n  return \r\n}\r\n");
-    const printed = await json("complete", `${file}:2:10`, "--no-cache", "--model", modelWithTokenizer(), "--min-confidence", "0", "--threshold", "0");
+    const printed = await json(
+      "complete",
+      `${file}:2:10`,
+      "--no-cache",
+      "--model",
+      modelWithTokenizer(),
+      "--min-confidence",
+      "0",
+      "--threshold",
+      "0",
+    );
     expect(printed).toMatchObject({ line: 2, column: 10, mode: "pair", acceptanceRate: expect.any(Number) });
     expect(printed["tokensPerStep"]).toBeGreaterThan(1);
     expect(typeof printed["text"] === "string" || typeof printed["reason"] === "string").toBe(true);
@@ -151,7 +221,17 @@ describe("complete", () => {
   test("--max-tokens bounds what is written", async () => {
     const file = path.join(temporaryDirectory(), "a.py");
     writeFileSync(file, "def add(a, b):\n    return ");
-    const printed = await json("complete", `${file}:2:12`, "--no-cache", "--model", modelWithTokenizer(), "--min-confidence", "0", "--max-tokens", "3");
+    const printed = await json(
+      "complete",
+      `${file}:2:12`,
+      "--no-cache",
+      "--model",
+      modelWithTokenizer(),
+      "--min-confidence",
+      "0",
+      "--max-tokens",
+      "3",
+    );
     expect(printed["tokens"]).toBeLessThanOrEqual(3);
   });
 });

@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { EngineSession, GenerateRequest, LoadOptions, ModelDescription, NativeEngine, Step } from "../../server/src/engine/addon.js";
+import type {
+  EngineSession,
+  GenerateRequest,
+  LoadOptions,
+  ModelDescription,
+  NativeEngine,
+  Step,
+} from "../../server/src/engine/addon.js";
 import { greedy, loadEngine } from "../../server/src/engine/engine.js";
 import { loadAddon } from "../../server/src/engine/load.js";
 import { describeModel } from "../../server/src/model/describe.js";
@@ -34,7 +41,13 @@ async function withSession<T>(work: (session: EngineSession) => Promise<T>): Pro
 }
 
 test("the engine describes itself", () => {
-  expect(engine.info).toMatchObject({ name: "tiny-08b", dtype: "f32", threads: 2, modes: ["pair", "plain"], fromPackedFile: false });
+  expect(engine.info).toMatchObject({
+    name: "tiny-08b",
+    dtype: "f32",
+    threads: 2,
+    modes: ["pair", "plain"],
+    fromPackedFile: false,
+  });
   expect(engine.info.parameters).toBeGreaterThan(200_000);
   expect(engine.info.bytesPerStep.backbone).toBeGreaterThan(0);
   expect(engine.info.packedFileNote).toBeUndefined();
@@ -56,7 +69,13 @@ test("steps arrive in order and add up to the result", async () => {
   const steps: Step[] = [];
   const result = await withSession((s) => s.generate(request({ logprobs: true }), (step) => void steps.push(step)));
   expect(steps.flatMap((s) => (s.second === null ? [s.first] : [s.first, s.second]))).toEqual([...result.tokens]);
-  expect(result.stats).toMatchObject({ promptTokens: 4, steps: steps.length, tokens: 12, accepted: steps.length, gated: 0 });
+  expect(result.stats).toMatchObject({
+    promptTokens: 4,
+    steps: steps.length,
+    tokens: 12,
+    accepted: steps.length,
+    gated: 0,
+  });
   expect(result.stopReason).toBe("maxNewTokens");
   for (const step of steps) {
     expect(step.firstLogprob).toBeLessThanOrEqual(0);
@@ -70,12 +89,17 @@ test("what was not computed is null", async () => {
   const steps: Step[] = [];
   await withSession((s) => s.generate(request({ threshold: 1 }), (step) => void steps.push(step)));
   expect(steps).toHaveLength(12);
-  for (const step of steps) expect(step).toMatchObject({ second: null, confidence: null, firstLogprob: null, secondLogprob: null });
+  for (const step of steps)
+    expect(step).toMatchObject({ second: null, confidence: null, firstLogprob: null, secondLogprob: null });
 });
 
 test("two sessions at once give what each gives alone", async () => {
   const a = request({ promptIds: Int32Array.of(1, 2, 3), maxNewTokens: 200 });
-  const b = request({ promptIds: Int32Array.of(4, 5, 6, 7), maxNewTokens: 200, sampling: { ...greedy, temperature: 1, seed: 7 } });
+  const b = request({
+    promptIds: Int32Array.of(4, 5, 6, 7),
+    maxNewTokens: 200,
+    sampling: { ...greedy, temperature: 1, seed: 7 },
+  });
   const alone = [await withSession((s) => s.generate(a)), await withSession((s) => s.generate(b))];
   const together = await Promise.all([withSession((s) => s.generate(a)), withSession((s) => s.generate(b))]);
   expect(together.map((r) => r.tokens)).toEqual(alone.map((r) => r.tokens));
@@ -105,7 +129,11 @@ test("false from the listener stops, and nothing more is delivered", async () =>
 test("an error in the listener rejects the request and leaves the session usable", async () => {
   await withSession(async (session) => {
     const failure = new Error("listener failed");
-    await expect(session.generate(request({ maxNewTokens: 2000 }), () => { throw failure; })).rejects.toBe(failure);
+    await expect(
+      session.generate(request({ maxNewTokens: 2000 }), () => {
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
     expect((await session.generate(request())).tokens).toHaveLength(12);
   });
 });
@@ -177,12 +205,20 @@ describe("requests that make no sense are refused in words", () => {
   const cases: readonly [what: string, change: Record<string, unknown>, message: RegExp][] = [
     ["mode", { mode: "triple" }, /request\.mode must be one of "pair", "plain", but is "triple"/],
     ["ids as a list", { promptIds: [1, 2] }, /request\.promptIds must be an Int32Array, but is an array/],
-    ["ids of another width", { promptIds: new Float64Array(2) }, /promptIds must be an Int32Array, but is another typed array/],
+    [
+      "ids of another width",
+      { promptIds: new Float64Array(2) },
+      /promptIds must be an Int32Array, but is another typed array/,
+    ],
     ["no tokens", { maxNewTokens: 0 }, /request\.maxNewTokens must be an integer from 1 to \d+, but is 0/],
     ["half tokens", { maxNewTokens: 1.5 }, /maxNewTokens.*but is 1\.5/],
     ["no threshold", { threshold: undefined }, /request\.threshold must be a number, but is missing/],
     ["NaN", { threshold: NaN }, /request\.threshold must be a finite number/],
-    ["temperature in words", { sampling: { ...greedy, temperature: "hot" } }, /request\.sampling\.temperature must be a number, but is "hot"/],
+    [
+      "temperature in words",
+      { sampling: { ...greedy, temperature: "hot" } },
+      /request\.sampling\.temperature must be a number, but is "hot"/,
+    ],
     ["negative seed", { sampling: { ...greedy, seed: -1 } }, /request\.sampling\.seed must be an integer/],
     ["no sampling", { sampling: null }, /request\.sampling must be an object, but is null/],
     ["stop ids", { stopIds: [1, "x"] }, /request\.stopIds\[1\] must be an integer .* but is "x"/],
@@ -205,23 +241,33 @@ describe("requests that make no sense are refused in words", () => {
 
   test.each([undefined, null, 3, "text"])("request %j", async (value) => {
     await withSession(async (session) => {
-      await expect(session.generate(value as never)).rejects.toMatchObject({ code: "badRequest", message: expect.stringMatching(/^request must be an object/) });
+      await expect(session.generate(value as never)).rejects.toMatchObject({
+        code: "badRequest",
+        message: expect.stringMatching(/^request must be an object/),
+      });
     });
   });
 
   test("a listener that is no function", async () => {
     await withSession(async (session) => {
-      await expect(session.generate(request(), "x" as never)).rejects.toMatchObject({ code: "badRequest", message: expect.stringMatching(/^onStep must be a function/) });
+      await expect(session.generate(request(), "x" as never)).rejects.toMatchObject({
+        code: "badRequest",
+        message: expect.stringMatching(/^onStep must be a function/),
+      });
     });
   });
 
   test.each([0, -1, 1.5, "many", undefined, 1e9])("a session of %j positions", (maxPositions) => {
-    expect(() => engine.createSession({ maxPositions: maxPositions as number })).toThrow(expect.objectContaining({ code: "badRequest" }));
+    expect(() => engine.createSession({ maxPositions: maxPositions as number })).toThrow(
+      expect.objectContaining({ code: "badRequest" }),
+    );
   });
 
   test("a prompt longer than the session", async () => {
     const session = engine.createSession({ maxPositions: 4 });
-    await expect(session.generate(request({ promptIds: new Int32Array(100).fill(1) }))).rejects.toMatchObject({ code: "badRequest" });
+    await expect(session.generate(request({ promptIds: new Int32Array(100).fill(1) }))).rejects.toMatchObject({
+      code: "badRequest",
+    });
     session.close();
   });
 
@@ -230,7 +276,9 @@ describe("requests that make no sense are refused in words", () => {
     expect(() => createSession({ maxPositions: 1 })).toThrow();
     const session = engine.createSession({ maxPositions: 4 });
     expect(() => (engine.close as unknown as (this: unknown) => void).call(session)).toThrow();
-    expect(() => new (session.constructor as new () => unknown)()).toThrow(expect.objectContaining({ code: "badRequest" }));
+    expect(() => new (session.constructor as new () => unknown)()).toThrow(
+      expect.objectContaining({ code: "badRequest" }),
+    );
     session.close();
   });
 });
@@ -240,7 +288,10 @@ describe("loads that make no sense are refused in words", () => {
 
   async function refused(model: unknown, changes: Record<string, unknown> = {}) {
     const { description } = await describeModel(golden("tiny-08b"));
-    const load = loadAddon().load((model ?? description) as ModelDescription, { ...options, ...changes } as LoadOptions);
+    const load = loadAddon().load(
+      (model ?? description) as ModelDescription,
+      { ...options, ...changes } as LoadOptions,
+    );
     return expect(load).rejects;
   }
 
@@ -250,17 +301,28 @@ describe("loads that make no sense are refused in words", () => {
     ["threads", { threads: -1 }, /options\.threads/],
     ["packed file", { packedFile: 3 }, /options\.packedFile must be a string/],
   ])("%s", async (_, changes, message) => {
-    await (await refused(undefined, changes)).toMatchObject({ code: "badRequest", message: expect.stringMatching(message) });
+    await (
+      await refused(undefined, changes)
+    ).toMatchObject({ code: "badRequest", message: expect.stringMatching(message) });
   });
 
   test("kernels that are not there", async () => {
-    await (await refused(undefined, { kernels: "abacus" })).toMatchObject({ code: "unsupported", message: expect.stringContaining("abacus") });
+    await (
+      await refused(undefined, { kernels: "abacus" })
+    ).toMatchObject({ code: "unsupported", message: expect.stringContaining("abacus") });
   });
 
   test("a description with holes", async () => {
     const { description } = await describeModel(golden("tiny-08b"));
-    await (await refused({})).toMatchObject({ code: "badRequest", message: expect.stringMatching(/^model\.name must be a string/) });
+    await (
+      await refused({})
+    ).toMatchObject({ code: "badRequest", message: expect.stringMatching(/^model\.name must be a string/) });
     const tensors = description.tensors.map((t, i) => (i === 2 ? { ...t, dtype: "I8" } : t));
-    await (await refused({ ...description, tensors })).toMatchObject({ code: "badRequest", message: expect.stringMatching(/^model\.tensors\[2\]\.dtype must be one of/) });
+    await (
+      await refused({ ...description, tensors })
+    ).toMatchObject({
+      code: "badRequest",
+      message: expect.stringMatching(/^model\.tensors\[2\]\.dtype must be one of/),
+    });
   });
 });

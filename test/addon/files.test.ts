@@ -1,4 +1,15 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { LoadOptions, ModelDescription, NativeEngine } from "../../server/src/engine/addon.js";
@@ -28,7 +39,11 @@ describe("damaged checkpoints are refused with code and file", () => {
     ["oversized header", (d) => patch(path.join(d, weights), 0, 0xff), "badFile", /model\.safetensors.*header/],
     [
       "overlap",
-      (d) => editHeader(path.join(d, weights), (h) => (h["model.norm.weight"]!.data_offsets = h["mtp.norm.weight"]!.data_offsets)),
+      (d) =>
+        editHeader(
+          path.join(d, weights),
+          (h) => (h["model.norm.weight"]!.data_offsets = h["mtp.norm.weight"]!.data_offsets),
+        ),
       "badFile",
       /overlapping|unused bytes/,
     ],
@@ -61,18 +76,38 @@ describe("the engine believes no description", () => {
   }
 
   const name = "model.layers.1.mlp.up_proj.weight";
-  const cases: readonly [what: string, change: (m: ModelDescription) => ModelDescription, code: RegExp, message: RegExp][] = [
+  const cases: readonly [
+    what: string,
+    change: (m: ModelDescription) => ModelDescription,
+    code: RegExp,
+    message: RegExp,
+  ][] = [
     ["an offset beyond the file", (m) => changeTensor(m, name, { offset: 10 ** 12 }), /badFile/, /up_proj/],
     ["bytes that do not fit the shape", (m) => changeTensor(m, name, { bytes: 4 }), /badFile|badShape/, /up_proj/],
     ["another shape", (m) => changeTensor(m, name, { shape: [64, 96] }), /badShape/, /up_proj/],
-    ["a shape beyond any number", (m) => changeTensor(m, name, { shape: [2 ** 52, 2 ** 52] }), /badShape|badFile/, /up_proj/],
+    [
+      "a shape beyond any number",
+      (m) => changeTensor(m, name, { shape: [2 ** 52, 2 ** 52] }),
+      /badShape|badFile/,
+      /up_proj/,
+    ],
     ["a tensor less", (m) => ({ ...m, tensors: m.tensors.filter((t) => t.name !== name) }), /missingTensor/, /up_proj/],
     ["a tensor twice", (m) => ({ ...m, tensors: [...m.tensors, m.tensors[3]!] }), /badFile|badConfig|badShape/, /./],
     ["no layers", (m) => ({ ...m, config: { ...m.config, layerTypes: [] } }), /badConfig/, /./],
     ["more real ids than rows", (m) => ({ ...m, config: { ...m.config, realVocabSize: 4000 } }), /badConfig/, /./],
-    ["PAD outside", (m) => ({ ...m, config: { ...m.config, pipo: { compressor: "mlp", padTokenId: 9999 } } }), /badConfig/, /./],
+    [
+      "PAD outside",
+      (m) => ({ ...m, config: { ...m.config, pipo: { compressor: "mlp", padTokenId: 9999 } } }),
+      /badConfig/,
+      /./,
+    ],
     ["an odd rotation", (m) => ({ ...m, config: { ...m.config, rotaryDim: 7 } }), /badConfig|unsupported/, /./],
-    ["another architecture", (m) => ({ ...m, config: { ...m.config, architecture: "llama" as never } }), /unsupported/, /llama/],
+    [
+      "another architecture",
+      (m) => ({ ...m, config: { ...m.config, architecture: "llama" as never } }),
+      /unsupported/,
+      /llama/,
+    ],
     [
       "a model larger than memory",
       (m) => ({ ...m, config: { ...m.config, vocabSize: 2 ** 20, hiddenSize: 2 ** 16 } }),
@@ -81,7 +116,10 @@ describe("the engine believes no description", () => {
     ],
   ];
   test.each(cases)("%s", async (_, change, code, message) => {
-    await expect(loadChanged(change)).rejects.toMatchObject({ code: expect.stringMatching(code), message: expect.stringMatching(message) });
+    await expect(loadChanged(change)).rejects.toMatchObject({
+      code: expect.stringMatching(code),
+      message: expect.stringMatching(message),
+    });
   });
 
   test("a file that shrank after it was described", async () => {
@@ -95,12 +133,18 @@ describe("the engine believes no description", () => {
     const directory = copyOfGolden("tiny-08b");
     const { description } = await describeModel(directory);
     renameSync(path.join(directory, weights), path.join(directory, "elsewhere"));
-    await expect(loadAddon().load(description, options)).rejects.toMatchObject({ code: "io", message: expect.stringContaining(weights) });
+    await expect(loadAddon().load(description, options)).rejects.toMatchObject({
+      code: "io",
+      message: expect.stringContaining(weights),
+    });
   });
 });
 
 describe("packed file", () => {
-  async function open(directory: string, options: OpenOptions): Promise<{ fresh: boolean; note: string | undefined; tokens: number[] }> {
+  async function open(
+    directory: string,
+    options: OpenOptions,
+  ): Promise<{ fresh: boolean; note: string | undefined; tokens: number[] }> {
     const { native } = await loadEngine(directory, { dtype: "int8", threads: 1, ...options });
     try {
       return { fresh: native.info.fromPackedFile, note: native.info.packedFileNote, tokens: await tokensOf(native) };

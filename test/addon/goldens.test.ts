@@ -8,7 +8,11 @@ import { golden, goldenModels } from "../support/modelFiles.js";
 type Scored = readonly [id: number, logit: number][];
 interface Golden {
   readonly inspect: readonly (
-    | { readonly mode: "pair"; readonly ids: number[]; readonly pairs: readonly { index: number; first: Scored; second: Scored | null; confidence: number | null }[] }
+    | {
+        readonly mode: "pair";
+        readonly ids: number[];
+        readonly pairs: readonly { index: number; first: Scored; second: Scored | null; confidence: number | null }[];
+      }
     | { readonly mode: "plain"; readonly ids: number[]; readonly positions: readonly { index: number; top: Scored }[] }
   )[];
   readonly decode: readonly {
@@ -37,48 +41,57 @@ describe.each(goldenModels)("$name in f32", ({ name, directory, ...rest }) => {
   });
   afterAll(() => loaded?.native.close());
 
-  test.each(recorded.inspect.map((entry, i) => [i, entry.mode, entry] as const))("inspection %i (%s)", async (_, mode, entry) => {
-    const session = loaded.native.createSession({ maxPositions: entry.ids.length });
-    const positions = await session.inspect(Int32Array.from(entry.ids), mode, 8);
-    session.close();
-    const wanted = entry.mode === "pair" ? entry.pairs : entry.positions.map((p) => ({ index: p.index, first: p.top, second: null, confidence: null }));
-    expect(positions.length).toBe(wanted.length);
-    positions.forEach((position, i) => {
-      const { index, first, second, confidence } = wanted[i]!;
-      expect(position.index).toBe(index);
-      expectScored(position.first, first);
-      if (second === null) expect(position.second).toBeNull();
-      else expectScored(position.second!, second);
-      if (confidence === null) expect(position.confidence).toBeNull();
-      else expect(Math.abs(position.confidence! - confidence)).toBeLessThan(relativeTolerance);
-    });
-  });
+  test.each(recorded.inspect.map((entry, i) => [i, entry.mode, entry] as const))(
+    "inspection %i (%s)",
+    async (_, mode, entry) => {
+      const session = loaded.native.createSession({ maxPositions: entry.ids.length });
+      const positions = await session.inspect(Int32Array.from(entry.ids), mode, 8);
+      session.close();
+      const wanted =
+        entry.mode === "pair"
+          ? entry.pairs
+          : entry.positions.map((p) => ({ index: p.index, first: p.top, second: null, confidence: null }));
+      expect(positions.length).toBe(wanted.length);
+      positions.forEach((position, i) => {
+        const { index, first, second, confidence } = wanted[i]!;
+        expect(position.index).toBe(index);
+        expectScored(position.first, first);
+        if (second === null) expect(position.second).toBeNull();
+        else expectScored(position.second!, second);
+        if (confidence === null) expect(position.confidence).toBeNull();
+        else expect(Math.abs(position.confidence! - confidence)).toBeLessThan(relativeTolerance);
+      });
+    },
+  );
 
-  test.each(recorded.decode.map((entry, i) => [i, entry.mode, entry] as const))("decoding %i (%s)", async (_, mode, entry) => {
-    const session = loaded.native.createSession({ maxPositions: 512 });
-    const confidences: (number | null)[] = [];
-    const result = await session.generate(
-      {
-        mode,
-        promptIds: Int32Array.from(entry.prompt),
-        maxNewTokens: 100,
-        threshold: entry.threshold ?? -1,
-        sampling: greedy,
-        stopIds: entry.stopIds ?? [],
-      },
-      (step) => confidences.push(step.confidence) < recordedSteps,
-    );
-    session.close();
-    // The engine may be one step ahead of the listener that stops it.
-    expect([...result.tokens].slice(0, entry.tokens.length)).toEqual(entry.tokens);
-    if (entry.slots) expect([...result.slots].slice(0, entry.slots.length)).toEqual(entry.slots);
-    expect(result.stopReason).toBe(entry.stopped ? "stopId" : "listenerStopped");
-    if (entry.stopped) expect(result.tokens).toHaveLength(entry.tokens.length);
-    entry.confidences?.slice(0, confidences.length).forEach((wanted, i) => {
-      if (wanted === null) expect(confidences[i]).toBeNull();
-      else expect(Math.abs(confidences[i]! - wanted)).toBeLessThan(relativeTolerance);
-    });
-  });
+  test.each(recorded.decode.map((entry, i) => [i, entry.mode, entry] as const))(
+    "decoding %i (%s)",
+    async (_, mode, entry) => {
+      const session = loaded.native.createSession({ maxPositions: 512 });
+      const confidences: (number | null)[] = [];
+      const result = await session.generate(
+        {
+          mode,
+          promptIds: Int32Array.from(entry.prompt),
+          maxNewTokens: 100,
+          threshold: entry.threshold ?? -1,
+          sampling: greedy,
+          stopIds: entry.stopIds ?? [],
+        },
+        (step) => confidences.push(step.confidence) < recordedSteps,
+      );
+      session.close();
+      // The engine may be one step ahead of the listener that stops it.
+      expect([...result.tokens].slice(0, entry.tokens.length)).toEqual(entry.tokens);
+      if (entry.slots) expect([...result.slots].slice(0, entry.slots.length)).toEqual(entry.slots);
+      expect(result.stopReason).toBe(entry.stopped ? "stopId" : "listenerStopped");
+      if (entry.stopped) expect(result.tokens).toHaveLength(entry.tokens.length);
+      entry.confidences?.slice(0, confidences.length).forEach((wanted, i) => {
+        if (wanted === null) expect(confidences[i]).toBeNull();
+        else expect(Math.abs(confidences[i]! - wanted)).toBeLessThan(relativeTolerance);
+      });
+    },
+  );
 });
 
 function expectScored(found: readonly ScoredId[], wanted: Scored): void {

@@ -52,7 +52,10 @@ describe("a process ends in good order", () => {
 
   test("after engines and running sessions were garbage-collected", async () => {
     const wanted = Array.from({ length: 10 }, (_, i) => 100 + i).join(" ");
-    expect(await runChild("collectGarbage.cjs", golden("tiny-08b"), ["--expose-gc"])).toEqual({ ...clean, stdout: wanted });
+    expect(await runChild("collectGarbage.cjs", golden("tiny-08b"), ["--expose-gc"])).toEqual({
+      ...clean,
+      stdout: wanted,
+    });
   });
 
   test("after workers used the addon, some terminated while generating", async () => {

@@ -66,11 +66,16 @@ test("PAD among the stop ids does not end pair decoding at the first rejected dr
 
 test("aborting cancels, before and during", async () => {
   const session = model.createSession();
-  expect((await session.generate({ promptIds, maxNewTokens: 4000, signal: AbortSignal.abort() })).stopReason).toBe("cancelled");
+  expect((await session.generate({ promptIds, maxNewTokens: 4000, signal: AbortSignal.abort() })).stopReason).toBe(
+    "cancelled",
+  );
   const aborter = new AbortController();
-  const running = session.generate({ promptIds, maxNewTokens: 4000, stopIds: [], signal: aborter.signal }, ({ step }) => {
-    if (step.doneAtMs > 1) aborter.abort();
-  });
+  const running = session.generate(
+    { promptIds, maxNewTokens: 4000, stopIds: [], signal: aborter.signal },
+    ({ step }) => {
+      if (step.doneAtMs > 1) aborter.abort();
+    },
+  );
   expect((await running).stopReason).toBe("cancelled");
   aborter.abort();
   expect((await session.generate({ promptIds, maxNewTokens: 5, stopIds: [] })).stopReason).toBe("maxNewTokens");
@@ -78,5 +83,8 @@ test("aborting cancels, before and during", async () => {
 });
 
 test("a model without a tokenizer cannot speak, and says so", async () => {
-  await expect(loadModel(copyOfGolden("tiny-08b"))).rejects.toMatchObject({ code: "io", message: expect.stringContaining("tokenizer.json") });
+  await expect(loadModel(copyOfGolden("tiny-08b"))).rejects.toMatchObject({
+    code: "io",
+    message: expect.stringContaining("tokenizer.json"),
+  });
 });

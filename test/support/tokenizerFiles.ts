@@ -11,7 +11,14 @@ export const byteCharacters: readonly string[] = Array.from({ length: 256 }, (_,
 
 const split = String.raw`[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s*[\r\n]+[ \t]*|\s+(?!\S)|\s+`;
 
-export const specialTokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"];
+export const specialTokens = [
+  "<|endoftext|>",
+  "<|im_start|>",
+  "<|im_end|>",
+  "<|fim_prefix|>",
+  "<|fim_middle|>",
+  "<|fim_suffix|>",
+];
 
 /**
  * A tokenizer directory in the layout of Hugging Face: ids 0…255 are the bytes in order, then the merges given as
@@ -21,7 +28,15 @@ export function writeTokenizer(directory: string, merges: readonly [string, stri
   const vocab: Record<string, number> = Object.fromEntries(byteCharacters.map((c, byte) => [c, byte]));
   for (const [a, b] of merges) vocab[a + b] = Object.keys(vocab).length;
   let id = Object.keys(vocab).length;
-  const added = (content: string, special: boolean) => ({ id: id++, content, special, single_word: false, lstrip: false, rstrip: false, normalized: false });
+  const added = (content: string, special: boolean) => ({
+    id: id++,
+    content,
+    special,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  });
   const document = {
     version: "1.0",
     truncation: null,
@@ -37,10 +52,22 @@ export function writeTokenizer(directory: string, merges: readonly [string, stri
     },
     post_processor: { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false },
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: "BPE", dropout: null, unk_token: null, fuse_unk: false, byte_fallback: false, ignore_merges: false, vocab, merges },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab,
+      merges,
+    },
   };
   writeFileSync(path.join(directory, "tokenizer.json"), JSON.stringify(document));
-  writeFileSync(path.join(directory, "tokenizer_config.json"), JSON.stringify({ eos_token: "<|im_end|>", pad_token: "<|endoftext|>" }));
+  writeFileSync(
+    path.join(directory, "tokenizer_config.json"),
+    JSON.stringify({ eos_token: "<|im_end|>", pad_token: "<|endoftext|>" }),
+  );
 }
 
 const defaultMerges: readonly [string, string][] = [

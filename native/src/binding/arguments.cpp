@@ -39,7 +39,8 @@ std::vector<Argument> Argument::elements() const {
   const auto array = value_.As<Napi::Array>();
   std::vector<Argument> result;
   result.reserve(array.Length());
-  for (std::uint32_t i = 0; i < array.Length(); i++) result.emplace_back(array.Get(i), name_ + "[" + std::to_string(i) + "]");
+  for (std::uint32_t i = 0; i < array.Length(); i++)
+    result.emplace_back(array.Get(i), name_ + "[" + std::to_string(i) + "]");
   return result;
 }
 

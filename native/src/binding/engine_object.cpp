@@ -22,9 +22,9 @@ class CloseTask : public Task {
 }  // namespace
 
 Napi::Function EngineObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeEngine",
-                     {InstanceMethod<&EngineObject::create_session>("createSession"),
-                      InstanceMethod<&EngineObject::close>("close")});
+  return DefineClass(
+      env, "NativeEngine",
+      {InstanceMethod<&EngineObject::create_session>("createSession"), InstanceMethod<&EngineObject::close>("close")});
 }
 
 Napi::Object EngineObject::make(Napi::Env env, std::shared_ptr<Engine> engine) {

@@ -6,18 +6,30 @@ namespace pipo::binding {
 
 const char* code_name(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kBadFile: return "badFile";
-    case ErrorCode::kBadConfig: return "badConfig";
-    case ErrorCode::kMissingTensor: return "missingTensor";
-    case ErrorCode::kBadShape: return "badShape";
-    case ErrorCode::kNotEnoughMemory: return "notEnoughMemory";
-    case ErrorCode::kUnsupported: return "unsupported";
-    case ErrorCode::kBadRequest: return "badRequest";
-    case ErrorCode::kBusy: return "busy";
-    case ErrorCode::kClosed: return "closed";
-    case ErrorCode::kIo: return "io";
-    case ErrorCode::kCancelled: return "cancelled";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kBadFile:
+      return "badFile";
+    case ErrorCode::kBadConfig:
+      return "badConfig";
+    case ErrorCode::kMissingTensor:
+      return "missingTensor";
+    case ErrorCode::kBadShape:
+      return "badShape";
+    case ErrorCode::kNotEnoughMemory:
+      return "notEnoughMemory";
+    case ErrorCode::kUnsupported:
+      return "unsupported";
+    case ErrorCode::kBadRequest:
+      return "badRequest";
+    case ErrorCode::kBusy:
+      return "busy";
+    case ErrorCode::kClosed:
+      return "closed";
+    case ErrorCode::kIo:
+      return "io";
+    case ErrorCode::kCancelled:
+      return "cancelled";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -36,8 +48,9 @@ Napi::Error to_js_error(Napi::Env env, const std::exception_ptr& thrown) {
   } catch (const Error& error) {
     return to_js_error(env, error);
   } catch (const std::bad_alloc&) {
-    return to_js_error(env, Error(ErrorCode::kNotEnoughMemory, "The system has no memory left. Close other programs or "
-                                                               "use a smaller model."));
+    return to_js_error(env, Error(ErrorCode::kNotEnoughMemory,
+                                  "The system has no memory left. Close other programs or "
+                                  "use a smaller model."));
   } catch (const std::exception& error) {
     return to_js_error(env, Error(ErrorCode::kInternal, std::string("The engine failed: ") + error.what()));
   } catch (...) {

@@ -12,7 +12,8 @@
 namespace pipo::binding {
 
 /// What a load does on its thread; answers the engine, or null where the promise has no value.
-using LoadWork = std::function<std::shared_ptr<Engine>(const LoadProgressFn& progress, const std::atomic<bool>& cancelled)>;
+using LoadWork =
+    std::function<std::shared_ptr<Engine>(const LoadProgressFn& progress, const std::atomic<bool>& cancelled)>;
 
 /// Loads or packs a model; progress is reported on the event loop, coalesced to steps that an eye can see.
 class LoadTask : public Task {
@@ -38,7 +39,7 @@ class LoadTask : public Task {
   const bool has_listener_;
   std::atomic<bool> cancelled_{false};
   std::mutex mutex_;
-  std::vector<Progress> waiting_;  // guarded by mutex_
+  std::vector<Progress> waiting_;              // guarded by mutex_
   Progress last_{LoadStage::kChecking, -1.0};  // guarded by mutex_
   std::shared_ptr<Engine> engine_;
 };

@@ -19,32 +19,46 @@ Napi::Value make_int32_array(Napi::Env env, const std::vector<std::int32_t>& val
 
 const char* stage_name(LoadStage stage) {
   switch (stage) {
-    case LoadStage::kChecking: return "checking";
-    case LoadStage::kPacking: return "packing";
-    case LoadStage::kMapping: return "mapping";
-    case LoadStage::kReady: return "ready";
+    case LoadStage::kChecking:
+      return "checking";
+    case LoadStage::kPacking:
+      return "packing";
+    case LoadStage::kMapping:
+      return "mapping";
+    case LoadStage::kReady:
+      return "ready";
   }
   return "ready";
 }
 
 const char* dtype_name(WeightDtype dtype) {
   switch (dtype) {
-    case WeightDtype::kF32: return "f32";
-    case WeightDtype::kBf16: return "bf16";
-    case WeightDtype::kInt8: return "int8";
-    case WeightDtype::kInt4: return "int4";
+    case WeightDtype::kF32:
+      return "f32";
+    case WeightDtype::kBf16:
+      return "bf16";
+    case WeightDtype::kInt8:
+      return "int8";
+    case WeightDtype::kInt4:
+      return "int4";
   }
   return "f32";
 }
 
 const char* stop_reason_name(StopReason reason) {
   switch (reason) {
-    case StopReason::kStopId: return "stopId";
-    case StopReason::kMaxNewTokens: return "maxNewTokens";
-    case StopReason::kCancelled: return "cancelled";
-    case StopReason::kContextFull: return "contextFull";
-    case StopReason::kListenerStopped: return "listenerStopped";
-    case StopReason::kEngineClosed: return "engineClosed";
+    case StopReason::kStopId:
+      return "stopId";
+    case StopReason::kMaxNewTokens:
+      return "maxNewTokens";
+    case StopReason::kCancelled:
+      return "cancelled";
+    case StopReason::kContextFull:
+      return "contextFull";
+    case StopReason::kListenerStopped:
+      return "listenerStopped";
+    case StopReason::kEngineClosed:
+      return "engineClosed";
   }
   return "cancelled";
 }
@@ -85,7 +99,8 @@ Napi::Object make_info(Napi::Env env, const EngineInfo& info) {
   bytes.Set("draft", static_cast<double>(info.draft_bytes_per_step));
   bytes.Set("head", static_cast<double>(info.head_bytes));
   auto modes = Napi::Array::New(env, info.modes.size());
-  for (std::uint32_t i = 0; i < info.modes.size(); i++) modes.Set(i, info.modes[i] == DecodeMode::kPair ? "pair" : "plain");
+  for (std::uint32_t i = 0; i < info.modes.size(); i++)
+    modes.Set(i, info.modes[i] == DecodeMode::kPair ? "pair" : "plain");
   auto object = Napi::Object::New(env);
   object.Set("name", info.name);
   object.Set("backend", info.backend);

@@ -30,15 +30,17 @@ TensorRef read_tensor_ref(const Argument& tensor) {
 TensorSource read_tensor(const Argument& tensor) {
   TensorSource source{tensor.field("name").string(), read_tensor_ref(tensor), std::nullopt};
   if (const Argument lora = tensor.field("lora"); !lora.is_absent()) {
-    source.lora = LoraRef{read_tensor_ref(lora.field("a")), read_tensor_ref(lora.field("b")), lora.field("scale").number()};
+    source.lora =
+        LoraRef{read_tensor_ref(lora.field("a")), read_tensor_ref(lora.field("b")), lora.field("scale").number()};
   }
   return source;
 }
 
 std::optional<PipoConfig> read_pipo_config(const Argument& pipo) {
   if (pipo.is_absent()) return std::nullopt;
-  const auto compressor = pipo.field("compressor").choice<CompressorType>(
-      {{"linear", CompressorType::kLinear}, {"mlp", CompressorType::kMlp}});
+  const auto compressor =
+      pipo.field("compressor")
+          .choice<CompressorType>({{"linear", CompressorType::kLinear}, {"mlp", CompressorType::kMlp}});
   return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0)};
 }
 
@@ -56,9 +58,8 @@ SamplingOptions read_sampling(const Argument& sampling) {
 
 DraftContext read_draft_context(const Argument& context) {
   if (context.is_absent()) return DraftContext::kFull;
-  return context.choice<DraftContext>({{"full", DraftContext::kFull},
-                                       {"generated", DraftContext::kGenerated},
-                                       {"self", DraftContext::kSelf}});
+  return context.choice<DraftContext>(
+      {{"full", DraftContext::kFull}, {"generated", DraftContext::kGenerated}, {"self", DraftContext::kSelf}});
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ class GenerateTask : public SessionTask {
     request_.cancelled = cancelled_flag();
     result_ = session().generate(request_, [this](const Step& step) { return keep_going_after(step); });
     // A cancel that came between steps was obeyed by the listener; say what the caller asked for.
-    const bool was_stopped = result_.stop_reason == StopReason::kListenerStopped || result_.stop_reason == StopReason::kCancelled;
+    const bool was_stopped =
+        result_.stop_reason == StopReason::kListenerStopped || result_.stop_reason == StopReason::kCancelled;
     if (is_cancelled() && was_stopped) result_.stop_reason = reason_of_cancelling();
   }
 
@@ -155,7 +156,8 @@ Napi::Object SessionObject::make(Napi::Env env, std::shared_ptr<SessionState> st
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   if (!info[0].IsExternal()) {
-    throw to_js_error(info.Env(), Error(ErrorCode::kBadRequest, "Sessions come from createSession(), not from a constructor."));
+    throw to_js_error(info.Env(),
+                      Error(ErrorCode::kBadRequest, "Sessions come from createSession(), not from a constructor."));
   }
   state_ = *static_cast<std::shared_ptr<SessionState>*>(info[0].As<Napi::External<void>>().Data());
 }
@@ -164,10 +166,12 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   return guarded_promise(info.Env(), [&]() -> Napi::Value {
     GenerateRequest request = read_generate_request(Argument(info[0], "request"));
     Napi::FunctionReference on_step;
-    if (const Argument listener(info[1], "onStep"); !listener.is_absent()) on_step = Napi::Persistent(listener.function());
+    if (const Argument listener(info[1], "onStep"); !listener.is_absent())
+      on_step = Napi::Persistent(listener.function());
     TaskRunner& tasks = info.Env().GetInstanceData<AddonData>()->tasks;
     state_->begin_request();
-    return tasks.start(info.Env(), std::make_unique<GenerateTask>(state_, std::move(request), tasks, std::move(on_step)));
+    return tasks.start(info.Env(),
+                       std::make_unique<GenerateTask>(state_, std::move(request), tasks, std::move(on_step)));
   });
 }
 

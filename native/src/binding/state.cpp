@@ -41,7 +41,8 @@ void SessionState::require_open() const {
 
 void SessionState::begin_request() {
   require_open();
-  if (busy_) throw Error(ErrorCode::kBusy, "The session is running a request. Wait for it, cancel it, or use another session.");
+  if (busy_)
+    throw Error(ErrorCode::kBusy, "The session is running a request. Wait for it, cancel it, or use another session.");
   busy_ = true;
   cancelled_ = false;
 }

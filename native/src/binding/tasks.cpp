@@ -27,7 +27,8 @@ TaskRunner::~TaskRunner() = default;
 Napi::Promise TaskRunner::start(Napi::Env env, std::unique_ptr<Task> task) {
   auto deferred = Napi::Promise::Deferred::New(env);
   if (closed_) {
-    deferred.Reject(to_js_error(env, Error(ErrorCode::kClosed, "The environment is ending; nothing new is started.")).Value());
+    deferred.Reject(
+        to_js_error(env, Error(ErrorCode::kClosed, "The environment is ending; nothing new is started.")).Value());
     return deferred.Promise();
   }
   running_.push_back(std::unique_ptr<Running>(new Running{std::move(task), deferred, {}, nullptr, false}));

@@ -27,8 +27,8 @@ class Task {
   virtual void ended() {}
 };
 
-/// Runs the tasks of one environment. A generation lasts seconds, so each task has its own thread and libuv's pool stays
-/// free. When the environment ends, tasks are cancelled and joined before anything that they use goes away.
+/// Runs the tasks of one environment. A generation lasts seconds, so each task has its own thread and libuv's pool
+/// stays free. When the environment ends, tasks are cancelled and joined before anything that they use goes away.
 class TaskRunner {
  public:
   explicit TaskRunner(Napi::Env env);

@@ -32,10 +32,23 @@ export function completeCommand(): Command {
   return withModelFlags(new Command("complete"), "int8")
     .description("Suggest a completion at a place in a file, by the same code as in the editor.")
     .argument("<file:line:column>", "place of the cursor, counted from 1 as editors show it")
-    .addOption(new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices(["pair", "plain"]))
-    .option("--threshold <x>", "gate, 0 to 1: second tokens are kept from this confidence on (default: the model's)", parseNumber)
+    .addOption(
+      new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices([
+        "pair",
+        "plain",
+      ]),
+    )
+    .option(
+      "--threshold <x>",
+      "gate, 0 to 1: second tokens are kept from this confidence on (default: the model's)",
+      parseNumber,
+    )
     .option("--max-tokens <n>", "most tokens to write", integerFrom(1))
-    .option("--min-confidence <p>", "mean probability that the first tokens must have (default: as in the editor)", parseNumber)
+    .option(
+      "--min-confidence <p>",
+      "mean probability that the first tokens must have (default: as in the editor)",
+      parseNumber,
+    )
     .option("--time-limit <ms>", "milliseconds for writing", integerFrom(50), 60_000)
     .option("--no-multiline", "one line only")
     .option("--json", "print one JSON object with the suggestion and its statistics")
@@ -52,7 +65,11 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
   if (problems[0] !== undefined) throw new UsageError(problems[0]);
   // Opened here: a model that cannot be loaded is an error on the command line, not an empty answer.
   const model = await openModel(flags);
-  const models = new ModelKeeper(async () => model, stderrLogger, () => undefined);
+  const models = new ModelKeeper(
+    async () => model,
+    stderrLogger,
+    () => undefined,
+  );
   try {
     await models.configure(settings);
     const aborter = new AbortController();
@@ -145,7 +162,8 @@ export function offsetOf(text: string, line: number, column: number, file: strin
     start = end + 1;
   }
   const length = /^[^\r\n]*/.exec(text.slice(start))![0].length;
-  if (column > length + 1) throw new UsageError(`Line ${line} of ${file} has ${length} characters; the last column is ${length + 1}.`);
+  if (column > length + 1)
+    throw new UsageError(`Line ${line} of ${file} has ${length} characters; the last column is ${length + 1}.`);
   return start + column - 1;
 }
 

@@ -26,10 +26,23 @@ export function generateCommand(): Command {
     .description("Continue a text (--prompt, or standard input) or a list of token ids.")
     .option("--prompt <text>", "text to continue; names of special tokens count as the tokens")
     .option("--ids <list>", "token ids to continue, separated by commas", parseIds)
-    .addOption(new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices(["pair", "plain"]))
-    .option("--threshold <x>", "gate: second tokens are kept from this confidence on; below 0 always, from 1 never (default: the model's)", parseNumber)
+    .addOption(
+      new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices([
+        "pair",
+        "plain",
+      ]),
+    )
+    .option(
+      "--threshold <x>",
+      "gate: second tokens are kept from this confidence on; below 0 always, from 1 never (default: the model's)",
+      parseNumber,
+    )
     .option("--max-tokens <n>", "most tokens to write", integerFrom(1), 128)
-    .addOption(new Option("--draft-context <rows>", "rows that the draft head sees").choices(["full", "generated", "self"]).default("full"))
+    .addOption(
+      new Option("--draft-context <rows>", "rows that the draft head sees")
+        .choices(["full", "generated", "self"])
+        .default("full"),
+    )
     .option("--logprobs", "add log-probabilities to the JSON")
     .option("--json", "print one JSON object with steps and statistics")
     .action(generate);
@@ -41,7 +54,8 @@ async function generate(flags: GenerateFlags): Promise<void> {
   const described = await describeModel(directory, options.adapter);
   const tokenizer = await tokenizerFor(described, flags);
   const promptIds = flags.ids ?? tokenizer!.encodeWithSpecialTokens(flags.prompt ?? (await readStandardInput()));
-  if (promptIds.length === 0) throw new UsageError("The prompt is empty. Give --prompt, --ids, or text on standard input.");
+  if (promptIds.length === 0)
+    throw new UsageError("The prompt is empty. Give --prompt, --ids, or text on standard input.");
   const engine = await withProgressBar((onProgress) => openEngine(described, options, onProgress));
   try {
     await run(engine, tokenizer, promptIds, flags);
@@ -51,7 +65,10 @@ async function generate(flags: GenerateFlags): Promise<void> {
 }
 
 /** Ids need no tokenizer; with one they are shown as text all the same. */
-async function tokenizerFor({ directory, tokens }: DescribedModel, { ids }: GenerateFlags): Promise<Tokenizer | undefined> {
+async function tokenizerFor(
+  { directory, tokens }: DescribedModel,
+  { ids }: GenerateFlags,
+): Promise<Tokenizer | undefined> {
   if (tokens) return createTokenizer(tokens);
   return ids ? undefined : loadTokenizer(directory);
 }
@@ -61,7 +78,12 @@ async function readStandardInput(): Promise<string> {
   return readAll(process.stdin);
 }
 
-async function run(engine: LoadedEngine, tokenizer: Tokenizer | undefined, promptIds: Int32Array, flags: GenerateFlags): Promise<void> {
+async function run(
+  engine: LoadedEngine,
+  tokenizer: Tokenizer | undefined,
+  promptIds: Int32Array,
+  flags: GenerateFlags,
+): Promise<void> {
   const { threshold, mode, maxTokens: maxNewTokens, draftContext, logprobs = false } = flags;
   const request = toGenerateRequest(
     {
@@ -118,7 +140,12 @@ class Writer {
   }
 }
 
-function toJson({ native, card }: LoadedEngine, request: ReturnType<typeof toGenerateRequest>, result: GenerateResult, writer: Writer): object {
+function toJson(
+  { native, card }: LoadedEngine,
+  request: ReturnType<typeof toGenerateRequest>,
+  result: GenerateResult,
+  writer: Writer,
+): object {
   const { accepted, gated } = result.stats;
   return {
     model: card.name,

@@ -13,7 +13,8 @@ export function infoCommand(): Command {
 async function info(flags: { json?: boolean }): Promise<void> {
   const host = loadAddon().hostInfo();
   const models = await bundledModels();
-  if (flags.json) return printJson({ ...host, node: process.version, platform: `${process.platform}-${process.arch}`, models });
+  if (flags.json)
+    return printJson({ ...host, node: process.version, platform: `${process.platform}-${process.arch}`, models });
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   printLine(`pipo       ${host.version}, Node ${process.version}, ${process.platform}-${process.arch}`);
   printLine(`processor  ${host.cpu}, ${host.cores} cores`);

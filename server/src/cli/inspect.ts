@@ -16,7 +16,12 @@ export function inspectCommand(): Command {
   return withModelFlags(new Command("inspect"), "f32")
     .description("Show the logits of both tokens and the confidence for given ids, teacher-forced.")
     .requiredOption("--ids <list>", "token ids, separated by commas", parseIds)
-    .addOption(new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices(["pair", "plain"]))
+    .addOption(
+      new Option("--mode <mode>", "pairs or single tokens (default: pairs where the model has them)").choices([
+        "pair",
+        "plain",
+      ]),
+    )
     .option("--top <count>", "ids per position", integerFrom(1), 8)
     .option("--json", "print one JSON object")
     .action(inspect);
@@ -39,7 +44,8 @@ async function inspect(flags: InspectFlags): Promise<void> {
 
 function toJson(mode: DecodeMode, positions: readonly InspectedPosition[]): object {
   const tuples = (scored: readonly ScoredId[]) => scored.map(({ id, logit }) => [id, logit]);
-  if (mode === "plain") return { mode, positions: positions.map(({ index, first }) => ({ index, top: tuples(first) })) };
+  if (mode === "plain")
+    return { mode, positions: positions.map(({ index, first }) => ({ index, top: tuples(first) })) };
   const pairs = positions.map(({ index, first, second, confidence }) => ({
     index,
     first: tuples(first),

@@ -24,7 +24,9 @@ export function withModelFlags(command: Command, defaultDtype: WeightDtype): Com
     .option("--adapter <directory>", "PEFT LoRA adapter to merge into the model")
     .addOption(new Option("--dtype <format>", "weight format in memory").choices(dtypes).default(defaultDtype))
     .addOption(
-      new Option("--group-size <inputs>", "inputs per scale of int8 and int4: 32 or 64").argParser(groupSize).default(32),
+      new Option("--group-size <inputs>", "inputs per scale of int8 and int4: 32 or 64")
+        .argParser(groupSize)
+        .default(32),
     )
     .option("--threads <count>", "worker threads; 0 takes all cores but one", integerFrom(0), 0)
     .option("--kernels <name>", "kernel target to force (pipo info lists them)")

@@ -20,7 +20,9 @@ export function packCommand(): Command {
 async function pack(flags: PackFlags): Promise<void> {
   const { directory, options } = await resolveModel({ ...flags, cache: false });
   const packedFile = path.resolve(flags.output);
-  const { native } = await withProgressBar((onProgress) => loadEngine(directory, { ...options, packedFile }, onProgress));
+  const { native } = await withProgressBar((onProgress) =>
+    loadEngine(directory, { ...options, packedFile }, onProgress),
+  );
   const { info } = native;
   await native.close();
   if (info.packedFileNote) throw new ModelError("io", `${packedFile} was not written: ${info.packedFileNote}`);

@@ -39,7 +39,9 @@ function createProgram(): Command {
     .version(packageVersion())
     .showHelpAfterError("(pipo --help lists the commands; pipo <command> --help its options)");
   for (const makeCommand of commands) {
-    program.addCommand(makeCommand().option("--verbose", "print the stack of an error").showHelpAfterError("(--help lists the options)"));
+    program.addCommand(
+      makeCommand().option("--verbose", "print the stack of an error").showHelpAfterError("(--help lists the options)"),
+    );
   }
   for (const command of [program, ...program.commands]) command.exitOverride();
   return program;

@@ -12,7 +12,9 @@ const stageTexts: Record<LoadStage, string> = {
 };
 
 /** Runs work with a progress bar on stderr, when that is a terminal and the work takes long enough to watch. */
-export async function withProgressBar<T>(work: (onProgress: (progress: LoadProgress) => void) => Promise<T>): Promise<T> {
+export async function withProgressBar<T>(
+  work: (onProgress: (progress: LoadProgress) => void) => Promise<T>,
+): Promise<T> {
   if (!process.stderr.isTTY) return work(() => undefined);
   const started = performance.now();
   const bar = new SingleBar(

@@ -100,7 +100,11 @@ export interface TextSession {
 export type ProgressListener = (progress: LoadProgress) => void;
 
 /** Loads a model for completion. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
-export async function loadModel(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedModel> {
+export async function loadModel(
+  directory: string,
+  options: OpenOptions = {},
+  onProgress?: ProgressListener,
+): Promise<LoadedModel> {
   const described = await describeModel(directory, options.adapter);
   const [tokenizer, engine] = await allOrClosed(
     described.tokens ? createTokenizer(described.tokens) : loadTokenizer(directory),
@@ -110,12 +114,19 @@ export async function loadModel(directory: string, options: OpenOptions = {}, on
 }
 
 /** Loads a model that may have no tokenizer, for ids in and ids out. Errors as `loadModel`. */
-export async function loadEngine(directory: string, options: OpenOptions = {}, onProgress?: ProgressListener): Promise<LoadedEngine> {
+export async function loadEngine(
+  directory: string,
+  options: OpenOptions = {},
+  onProgress?: ProgressListener,
+): Promise<LoadedEngine> {
   return openEngine(await describeModel(directory, options.adapter), options, onProgress);
 }
 
 /** A failed tokenizer must not leave an engine behind that nobody can close. */
-async function allOrClosed(tokenizer: Promise<Tokenizer>, engine: Promise<LoadedEngine>): Promise<[Tokenizer, LoadedEngine]> {
+async function allOrClosed(
+  tokenizer: Promise<Tokenizer>,
+  engine: Promise<LoadedEngine>,
+): Promise<[Tokenizer, LoadedEngine]> {
   const [first, second] = await Promise.allSettled([tokenizer, engine]);
   if (first.status === "fulfilled" && second.status === "fulfilled") return [first.value, second.value];
   if (second.status === "fulfilled") await second.value.native.close();
@@ -123,9 +134,14 @@ async function allOrClosed(tokenizer: Promise<Tokenizer>, engine: Promise<Loaded
 }
 
 /** The second half of {@link loadEngine}, for callers that look at the description first. */
-export async function openEngine(described: DescribedModel, options: OpenOptions, onProgress?: ProgressListener): Promise<LoadedEngine> {
+export async function openEngine(
+  described: DescribedModel,
+  options: OpenOptions,
+  onProgress?: ProgressListener,
+): Promise<LoadedEngine> {
   const { dtype = "int8", groupSize = 32, threads = 0, kernels } = options;
-  const packedFile = options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
+  const packedFile =
+    options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
   const { directory, card, description } = described;
   const native = await loadAddon().load(
     description,
@@ -199,7 +215,8 @@ class NativeTextSession implements TextSession {
     const cancel = () => this.session.cancel();
     const { signal } = request;
     const nativeRequest = toGenerateRequest(request, this.model);
-    const textOf = (id: number | null) => (id === null || nativeRequest.stopIds.includes(id) ? "" : detokenizer.push(id));
+    const textOf = (id: number | null) =>
+      id === null || nativeRequest.stopIds.includes(id) ? "" : detokenizer.push(id);
     const running = this.session.generate(nativeRequest, (step) => {
       const text = textOf(step.first) + textOf(step.second);
       const textStep = { text, step };
@@ -227,7 +244,10 @@ class NativeTextSession implements TextSession {
 }
 
 /** Fills in the model's defaults. */
-export function toGenerateRequest(request: TextRequest, { card, native }: Pick<LoadedEngine, "card" | "native">): GenerateRequest {
+export function toGenerateRequest(
+  request: TextRequest,
+  { card, native }: Pick<LoadedEngine, "card" | "native">,
+): GenerateRequest {
   const mode = request.mode ?? (native.info.modes.includes("pair") ? "pair" : "plain");
   const stopIds = request.stopIds ?? card.stopTokenIds;
   return {

@@ -20,7 +20,10 @@ export function loadAddon(): Addon {
 function addonFile(): string {
   const file = path.join(packageRoot(), "dist", addonFileName);
   if (existsSync(file)) return file;
-  throw new ModelError("unsupported", `The native engine is missing: there is no ${file}. In a checkout run "npm run build"; otherwise install the package for ${platformName()}.`);
+  throw new ModelError(
+    "unsupported",
+    `The native engine is missing: there is no ${file}. In a checkout run "npm run build"; otherwise install the package for ${platformName()}.`,
+  );
 }
 
 /** Opens one addon file; exported for tests. */
@@ -35,11 +38,18 @@ export function openAddon(file: string): Addon {
 /** The loader's words turned into what to do. */
 export function explainOpenFailure(file: string, reason: string): string {
   const glibc = /GLIBC(?:XX)?_[\d.]+/.exec(reason)?.[0];
-  if (glibc) return `${file} needs ${glibc}, which this system does not have. Build it here with "npm run build", or use a newer system.`;
+  if (glibc)
+    return `${file} needs ${glibc}, which this system does not have. Build it here with "npm run build", or use a newer system.`;
   // For a library of another processor the loader says that the file itself is not there.
   const library = /^(.+): cannot open shared object file/.exec(reason)?.[1];
-  if (library !== undefined && library !== file) return `${file} needs ${library}, which is not installed. Install it with the system's package manager.`;
-  if (library === file || /invalid ELF header|wrong ELF class|Exec format|incompatible architecture|not a valid Win32|slice is not valid/i.test(reason)) {
+  if (library !== undefined && library !== file)
+    return `${file} needs ${library}, which is not installed. Install it with the system's package manager.`;
+  if (
+    library === file ||
+    /invalid ELF header|wrong ELF class|Exec format|incompatible architecture|not a valid Win32|slice is not valid/i.test(
+      reason,
+    )
+  ) {
     return `${file} was built for another system or processor, or is damaged. Install the package for ${platformName()}.`;
   }
   if (/symbol|dlsym|procedure could not be found/i.test(reason)) {

@@ -60,9 +60,13 @@ export async function readAdapter(directory: string): Promise<Adapter> {
 
 function checkSupported(config: AdapterConfig, file: string): void {
   const refuse = (what: string): never => {
-    throw new ModelError("unsupported", `${file} ${what}. Merge the adapter into its base with PEFT and load the result.`);
+    throw new ModelError(
+      "unsupported",
+      `${file} ${what}. Merge the adapter into its base with PEFT and load the result.`,
+    );
   };
-  if (config.peft_type && config.peft_type !== "LORA") refuse(`describes a ${config.peft_type} adapter; only LORA is merged`);
+  if (config.peft_type && config.peft_type !== "LORA")
+    refuse(`describes a ${config.peft_type} adapter; only LORA is merged`);
   if (config.use_dora) refuse("uses DoRA, which is not merged");
   if (config.fan_in_fan_out) refuse("stores transposed weights (fan_in_fan_out), which are not merged");
   if (config.layer_replication) refuse("repeats layers (layer_replication), which is not done here");
@@ -76,12 +80,13 @@ interface Factors {
 
 /** The module path of a stored key: PEFT wraps the model's own names in `base_model.model.` and adapter names. */
 export function adapterTarget(stored: string): string {
-  return stored
-    .replace(/^(base_model\.model\.)+/, "")
-    .replace(/\.modules_to_save\.[^.]+\./, ".");
+  return stored.replace(/^(base_model\.model\.)+/, "").replace(/\.modules_to_save\.[^.]+\./, ".");
 }
 
-function sortTensors(weights: SafetensorsFile): { factors: Map<string, Factors>; replacements: Map<string, TensorRef> } {
+function sortTensors(weights: SafetensorsFile): {
+  factors: Map<string, Factors>;
+  replacements: Map<string, TensorRef>;
+} {
   const factors = new Map<string, Factors>();
   const replacements = new Map<string, TensorRef>();
   const unknown: string[] = [];
@@ -101,19 +106,33 @@ function sortTensors(weights: SafetensorsFile): { factors: Map<string, Factors>;
     }
   }
   if (unknown.length > 0) {
-    throw new ModelError("unsupported", `${weights.file} holds LoRA tensors of an unknown kind: ${listNames(unknown)}. Merge the adapter with PEFT and load the result.`);
+    throw new ModelError(
+      "unsupported",
+      `${weights.file} holds LoRA tensors of an unknown kind: ${listNames(unknown)}. Merge the adapter with PEFT and load the result.`,
+    );
   }
   return { factors, replacements };
 }
 
-function loraUpdates(config: AdapterConfig, factors: ReadonlyMap<string, Factors>, file: string): Map<string, LoraUpdate> {
+function loraUpdates(
+  config: AdapterConfig,
+  factors: ReadonlyMap<string, Factors>,
+  file: string,
+): Map<string, LoraUpdate> {
   const updates = new Map<string, LoraUpdate>();
   for (const [name, { a, b }] of factors) {
     const module = name.slice(0, -".weight".length);
-    if (!a || !b) throw new ModelError("missingTensor", `${file} lacks lora_${a ? "B" : "A"} of ${module}. Fetch the adapter again.`);
+    if (!a || !b)
+      throw new ModelError(
+        "missingTensor",
+        `${file} lacks lora_${a ? "B" : "A"} of ${module}. Fetch the adapter again.`,
+      );
     const rank = patternValue(config.rank_pattern, module) ?? config.r;
     if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== rank || b.shape[1] !== rank) {
-      throw new ModelError("badShape", `${file}: LoRA factors of ${module} have shapes [${a.shape.join(", ")}] and [${b.shape.join(", ")}], but the rank is ${rank}. Fetch the adapter again.`);
+      throw new ModelError(
+        "badShape",
+        `${file}: LoRA factors of ${module} have shapes [${a.shape.join(", ")}] and [${b.shape.join(", ")}], but the rank is ${rank}. Fetch the adapter again.`,
+      );
     }
     const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha;
     updates.set(name, { a, b, scale: alpha / (config.use_rslora ? Math.sqrt(rank) : rank) });
@@ -122,7 +141,10 @@ function loraUpdates(config: AdapterConfig, factors: ReadonlyMap<string, Factors
 }
 
 /** PEFT's rule: a key matches a module when it equals its whole dotted name or an ending of it; keys may be regular expressions. */
-function patternValue(patterns: Readonly<Record<string, number>> | null | undefined, module: string): number | undefined {
+function patternValue(
+  patterns: Readonly<Record<string, number>> | null | undefined,
+  module: string,
+): number | undefined {
   for (const [key, value] of Object.entries(patterns ?? {})) {
     if (new RegExp(`^(.*\\.)?(${key})$`).test(module)) return value;
   }
@@ -133,15 +155,24 @@ function patternValue(patterns: Readonly<Record<string, number>> | null | undefi
  * The tensors of base and adapter together, LoRA updates attached to the weights that they change.
  * Throws `missingTensor` for an update without a base weight and `badShape` where factors do not fit it.
  */
-export function applyAdapter(base: ReadonlyMap<string, TensorRef>, adapter: Adapter): ReadonlyMap<string, TensorRef & Pick<TensorSource, "lora">> {
+export function applyAdapter(
+  base: ReadonlyMap<string, TensorRef>,
+  adapter: Adapter,
+): ReadonlyMap<string, TensorRef & Pick<TensorSource, "lora">> {
   const tensors = new Map<string, TensorRef & Pick<TensorSource, "lora">>([...base, ...adapter.replacements]);
   for (const [name, lora] of adapter.updates) {
     const weight = tensors.get(name);
     if (!weight) {
-      throw new ModelError("missingTensor", `The adapter in ${adapter.directory} changes ${name}, which its base does not hold. Give the base it was trained on.`);
+      throw new ModelError(
+        "missingTensor",
+        `The adapter in ${adapter.directory} changes ${name}, which its base does not hold. Give the base it was trained on.`,
+      );
     }
     if (weight.shape.length !== 2 || lora.b.shape[0] !== weight.shape[0] || lora.a.shape[1] !== weight.shape[1]) {
-      throw new ModelError("badShape", `The adapter in ${adapter.directory} changes ${name} as [${lora.b.shape[0]}, ${lora.a.shape[1]}], but in the base it is [${weight.shape.join(", ")}]. Give the base it was trained on.`);
+      throw new ModelError(
+        "badShape",
+        `The adapter in ${adapter.directory} changes ${name} as [${lora.b.shape[0]}, ${lora.a.shape[1]}], but in the base it is [${weight.shape.join(", ")}]. Give the base it was trained on.`,
+      );
     }
     tensors.set(name, { ...weight, lora });
   }
@@ -155,5 +186,8 @@ export async function findBase(adapter: Adapter): Promise<string> {
     const found = await stat(path.join(candidate, "config.json")).catch(() => undefined);
     if (found?.isFile()) return candidate;
   }
-  throw new ModelError("io", `${adapter.directory} is an adapter of ${name ?? "an unnamed model"}, which is not a directory here. Fetch the base and give it as the model, with this directory as the adapter.`);
+  throw new ModelError(
+    "io",
+    `${adapter.directory} is an adapter of ${name ?? "an unnamed model"}, which is not a directory here. Fetch the base and give it as the model, with this directory as the adapter.`,
+  );
 }

@@ -55,7 +55,11 @@ const paperThreshold = 0.95;
 const defaultContextPairs = 4096;
 
 /** Fills in what `pipo.json` leaves open. `tokens` is undefined where the directory has no tokenizer. */
-export async function readCard(directory: string, config: CheckpointConfig, tokens: TokenTable | undefined): Promise<ModelCard> {
+export async function readCard(
+  directory: string,
+  config: CheckpointConfig,
+  tokens: TokenTable | undefined,
+): Promise<ModelCard> {
   const file = await readCardFile(directory);
   return {
     name: file?.name ?? path.basename(path.resolve(directory)),
@@ -75,7 +79,10 @@ export function requirePad(card: ModelCard, vocabSize: number, directory: string
   const pad = card.padTokenId;
   if (pad !== undefined && pad < vocabSize) return pad;
   const why = pad === undefined ? "is given by no file" : `is ${pad}, beyond vocab_size ${vocabSize}`;
-  throw new ModelError("badConfig", `${directory}: the id of PAD ${why}. Add padTokenId to ${cardFileName} or pad_token_id to config.json.`);
+  throw new ModelError(
+    "badConfig",
+    `${directory}: the id of PAD ${why}. Add padTokenId to ${cardFileName} or pad_token_id to config.json.`,
+  );
 }
 
 /** Repacked Qwen checkpoints name other pads than the one that PIPO was trained with, so the id is pinned there. */
@@ -95,7 +102,10 @@ async function defaultStopIds(directory: string, tokens: TokenTable | undefined)
 /** Ids from here on are padding rows of the output matrix. */
 export function realVocabSize(config: CheckpointConfig, tokens: TokenTable | undefined, directory: string): number {
   if (tokens && tokens.size > config.vocabSize) {
-    throw new ModelError("badConfig", `${directory}: the tokenizer has ids up to ${tokens.size - 1}, but config.json says vocab_size ${config.vocabSize}. Use the tokenizer of this model.`);
+    throw new ModelError(
+      "badConfig",
+      `${directory}: the tokenizer has ids up to ${tokens.size - 1}, but config.json says vocab_size ${config.vocabSize}. Use the tokenizer of this model.`,
+    );
   }
   const qwen = config.vocabSize === qwenVocabSize ? qwenRealVocabSize : undefined;
   return config.realVocabSize ?? tokens?.size ?? qwen ?? config.vocabSize;

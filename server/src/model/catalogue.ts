@@ -27,12 +27,19 @@ export async function bundledModels(root: string = packageRoot()): Promise<reado
  * The directory of the wanted model: a path (absolute, relative to `cwd`, or under `~`), the name of a
  * bundled model, or, when nothing is wanted, the bundled model.
  */
-export async function findModel(wanted: string | undefined, cwd = process.cwd(), root = packageRoot()): Promise<string> {
+export async function findModel(
+  wanted: string | undefined,
+  cwd = process.cwd(),
+  root = packageRoot(),
+): Promise<string> {
   const bundled = await bundledModels(root);
   if (!wanted) {
     const first = bundled[0];
     if (first) return first.directory;
-    throw new ModelError("io", `No model is bundled: ${path.join(root, "models")} has no directory with ${cardFileName}. Name a model directory.`);
+    throw new ModelError(
+      "io",
+      `No model is bundled: ${path.join(root, "models")} has no directory with ${cardFileName}. Name a model directory.`,
+    );
   }
   const named = bundled.find((model) => model.name === wanted);
   return named?.directory ?? path.resolve(cwd, expandHome(wanted));

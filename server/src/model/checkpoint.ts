@@ -52,12 +52,19 @@ async function readWeightFiles(directory: string): Promise<readonly SafetensorsF
   return files;
 }
 
-function checkIndex(indexFile: string, weightMap: Readonly<Record<string, string>>, files: readonly SafetensorsFile[]): void {
+function checkIndex(
+  indexFile: string,
+  weightMap: Readonly<Record<string, string>>,
+  files: readonly SafetensorsFile[],
+): void {
   const held = new Map(files.map((f) => [path.basename(f.file), new Set(f.tensors.map((t) => t.name))]));
   const missing = Object.entries(weightMap).filter(([name, file]) => !held.get(file)?.has(name));
   if (missing.length === 0) return;
   const names = listNames(missing.map(([name, file]) => `${name} (${file})`));
-  throw new ModelError("missingTensor", `${indexFile} lists tensors that its files do not hold: ${names}. Fetch those files again.`);
+  throw new ModelError(
+    "missingTensor",
+    `${indexFile} lists tensors that its files do not hold: ${names}. Fetch those files again.`,
+  );
 }
 
 function canonicalTensors(files: readonly SafetensorsFile[]): ReadonlyMap<string, TensorRef> {
@@ -67,7 +74,10 @@ function canonicalTensors(files: readonly SafetensorsFile[]): ReadonlyMap<string
     if (name === undefined) continue;
     const before = tensors.get(name);
     if (before) {
-      throw new ModelError("badFile", `${tensor.file} holds tensor ${name}, which ${before.file} holds too. Fetch the model again.`);
+      throw new ModelError(
+        "badFile",
+        `${tensor.file} holds tensor ${name}, which ${before.file} holds too. Fetch the model again.`,
+      );
     }
     tensors.set(name, toTensorRef(tensor));
   }
@@ -83,7 +93,10 @@ export function canonicalName(stored: string): string | undefined {
 export function toTensorRef(tensor: StoredTensor): TensorRef {
   const { name, file, offset, bytes, dtype, shape } = tensor;
   if (!isDiskDtype(dtype)) {
-    throw new ModelError("unsupported", `${file} stores tensor ${name} as ${dtype}; the engine reads F32, BF16 and F16. Use such a checkpoint.`);
+    throw new ModelError(
+      "unsupported",
+      `${file} stores tensor ${name} as ${dtype}; the engine reads F32, BF16 and F16. Use such a checkpoint.`,
+    );
   }
   return { file, offset, bytes, dtype, shape };
 }

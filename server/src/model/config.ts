@@ -97,11 +97,16 @@ function checkArchitecture(document: ConfigDocument, text: TextConfig, file: str
   if (type === undefined && architectures.length === 0) {
     throw badConfig(file, "names neither model_type nor architectures; it does not describe a model");
   }
-  const known = type ? supportedModelTypes.includes(type) : architectures.some((a) => supportedArchitectures.includes(a));
+  const known = type
+    ? supportedModelTypes.includes(type)
+    : architectures.some((a) => supportedArchitectures.includes(a));
   const foreign = architectures.length > 0 && !architectures.some((a) => supportedArchitectures.includes(a));
   if (known && !foreign) return;
   const name = [architectures.join(", "), type && `model_type ${type}`].filter(Boolean).join(", ");
-  throw unsupported(file, `describes ${name}; this engine runs Qwen3.5 text models (qwen3_5) and PIPO models made from them`);
+  throw unsupported(
+    file,
+    `describes ${name}; this engine runs Qwen3.5 text models (qwen3_5) and PIPO models made from them`,
+  );
 }
 
 function checkFeatures(document: ConfigDocument, text: TextConfig, file: string): void {
@@ -110,7 +115,8 @@ function checkFeatures(document: ConfigDocument, text: TextConfig, file: string)
     const name = method.quant_method ?? "quantised";
     throw unsupported(file, `describes ${name} weights; use the bf16 or f32 checkpoint, it is quantised while loading`);
   }
-  if (text.hidden_act && text.hidden_act !== "silu") throw unsupported(file, `asks for hidden_act ${text.hidden_act}; only silu is known`);
+  if (text.hidden_act && text.hidden_act !== "silu")
+    throw unsupported(file, `asks for hidden_act ${text.hidden_act}; only silu is known`);
   if (text.attention_bias) throw unsupported(file, "asks for attention_bias, which Qwen3.5 does not have");
   if (text.attn_output_gate === false) throw unsupported(file, "turns attn_output_gate off, which Qwen3.5 never does");
   const ropeType = ropeOf(text).type;
@@ -176,7 +182,10 @@ function layerTypesOf(text: TextConfig, file: string): readonly LayerType[] {
 function rotaryDimOf(headDim: number, factor: number, file: string): number {
   const rotaryDim = Math.trunc(headDim * factor);
   if (rotaryDim >= 2 && rotaryDim % 2 === 0) return rotaryDim;
-  throw badConfig(file, `rotates ${headDim} × ${factor} = ${headDim * factor} dimensions per head; it must be an even number`);
+  throw badConfig(
+    file,
+    `rotates ${headDim} × ${factor} = ${headDim * factor} dimensions per head; it must be an even number`,
+  );
 }
 
 function checkDivisibility(config: CheckpointConfig, file: string): void {
@@ -187,9 +196,13 @@ function checkDivisibility(config: CheckpointConfig, file: string): void {
   for (const [many, n, few, d] of pairs) {
     if (n % d !== 0) throw badConfig(file, `says ${many} ${n}, which is not a multiple of ${few} ${d}`);
   }
-  for (const [field, id] of [["pad_token_id", config.padTokenId], ["real_vocab_size", config.realVocabSize]] as const) {
+  for (const [field, id] of [
+    ["pad_token_id", config.padTokenId],
+    ["real_vocab_size", config.realVocabSize],
+  ] as const) {
     const most = field === "pad_token_id" ? config.vocabSize - 1 : config.vocabSize;
-    if (id !== undefined && id > most) throw badConfig(file, `says ${field} ${id}, but vocab_size is ${config.vocabSize}`);
+    if (id !== undefined && id > most)
+      throw badConfig(file, `says ${field} ${id}, but vocab_size is ${config.vocabSize}`);
   }
 }
 

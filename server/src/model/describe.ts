@@ -37,7 +37,10 @@ export async function describeModel(directory: string, adapterDirectory?: string
   return { directory, description, card, tokens };
 }
 
-async function resolveParts(directory: string, adapterDirectory?: string): Promise<{ base: string; adapter?: Adapter }> {
+async function resolveParts(
+  directory: string,
+  adapterDirectory?: string,
+): Promise<{ base: string; adapter?: Adapter }> {
   if (adapterDirectory !== undefined) return { base: directory, adapter: await readAdapter(adapterDirectory) };
   const isAdapter = await isFile(path.join(directory, adapterConfigName));
   if (!isAdapter || (await isFile(path.join(directory, "config.json")))) return { base: directory };
@@ -54,7 +57,12 @@ async function readTokens(base: string, adapter: Adapter | undefined): Promise<T
   return (adapter && (await readTokenTable(adapter.directory))) ?? (await readTokenTable(base));
 }
 
-function toModelConfig(checkpoint: Checkpoint, layout: Layout, card: ModelCard, tokens: TokenTable | undefined): ModelConfig {
+function toModelConfig(
+  checkpoint: Checkpoint,
+  layout: Layout,
+  card: ModelCard,
+  tokens: TokenTable | undefined,
+): ModelConfig {
   const { config, directory } = checkpoint;
   const { compressor } = layout;
   return {
@@ -84,7 +92,10 @@ function toModelConfig(checkpoint: Checkpoint, layout: Layout, card: ModelCard, 
 /** Changes whenever a source file does; independent of the weight format and of where the directory lies. */
 function fingerprint(checkpoint: Checkpoint, adapter: Adapter | undefined): string {
   const hash = createHash("sha256");
-  hash.update(checkpoint.configText).update("\0").update(adapter?.configText ?? "");
+  hash
+    .update(checkpoint.configText)
+    .update("\0")
+    .update(adapter?.configText ?? "");
   for (const file of [...checkpoint.files, ...(adapter?.files ?? [])]) {
     hash.update(`\0${path.basename(file.file)}\0${file.size}\0${file.mtimeNs}`);
   }

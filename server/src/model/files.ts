@@ -14,7 +14,8 @@ export async function readTextIfExists(file: string): Promise<string | undefined
 
 export async function readText(file: string): Promise<string> {
   const text = await readTextIfExists(file);
-  if (text === undefined) throw new ModelError("io", `${file} does not exist. Check the path or fetch the model again.`);
+  if (text === undefined)
+    throw new ModelError("io", `${file} does not exist. Check the path or fetch the model again.`);
   return text;
 }
 
@@ -30,7 +31,10 @@ export function parseJson<T>(file: string, text: string, schema: ZodType<T>): T 
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = issue?.path.join(".") || "the top level";
-  throw new ModelError("badFile", `${file}: ${field}: ${issue?.message ?? "unexpected form"}. Fetch or correct the file.`);
+  throw new ModelError(
+    "badFile",
+    `${file}: ${field}: ${issue?.message ?? "unexpected form"}. Fetch or correct the file.`,
+  );
 }
 
 export async function readJson<T>(file: string, schema: ZodType<T>): Promise<T> {

@@ -8,7 +8,8 @@ import path from "node:path";
 export function packageRoot(from: string = __dirname): string {
   for (let directory = from; ; directory = path.dirname(directory)) {
     if (isOurPackage(path.join(directory, "package.json"))) return directory;
-    if (directory === path.dirname(directory)) throw new Error(`No package.json of pipo above ${from}. Install the package again.`);
+    if (directory === path.dirname(directory))
+      throw new Error(`No package.json of pipo above ${from}. Install the package again.`);
   }
 }
 

@@ -83,7 +83,10 @@ function checkedHeaderLength(file: string, length: bigint, size: number): number
     throw badFile(file, `declares a header of ${length} bytes; the format allows at most ${maxHeaderBytes}`);
   }
   if (length < 2n || Number(length) > size - lengthFieldBytes) {
-    throw badFile(file, `declares a header of ${length} bytes, but the file has ${size} in all; it is truncated or damaged`);
+    throw badFile(
+      file,
+      `declares a header of ${length} bytes, but the file has ${size} in all; it is truncated or damaged`,
+    );
   }
   return Number(length);
 }
@@ -118,8 +121,13 @@ function parseEntry(file: string, name: string, entry: unknown, dataStart: numbe
     const issue = parsed.error.issues[0];
     throw badFile(file, `has a malformed entry for tensor ${name} (${issue?.path.join(".")}: ${issue?.message})`);
   }
-  const { dtype, shape, data_offsets: [begin, end] } = parsed.data;
-  if (!(dtype in dtypeBytes)) throw badFile(file, `stores tensor ${name} as ${dtype}, an element type that is not known`);
+  const {
+    dtype,
+    shape,
+    data_offsets: [begin, end],
+  } = parsed.data;
+  if (!(dtype in dtypeBytes))
+    throw badFile(file, `stores tensor ${name} as ${dtype}, an element type that is not known`);
   const wanted = shape.reduce((product, dim) => product * dim, dtypeBytes[dtype as StoredDtype]);
   if (!Number.isSafeInteger(wanted) || end - begin !== wanted) {
     throw badFile(

@@ -43,14 +43,18 @@ function checkLayers({ config, configFile, tensors }: LayoutInput): void {
   }
   const held = indices.size === 0 ? 0 : Math.max(...indices) + 1;
   if (held !== config.layerTypes.length) {
-    throw badConfig(configFile, `says num_hidden_layers ${config.layerTypes.length}, but the tensors hold ${held} layers`);
+    throw badConfig(
+      configFile,
+      `says num_hidden_layers ${config.layerTypes.length}, but the tensors hold ${held} layers`,
+    );
   }
   config.layerTypes.forEach((type, i) => {
     const full = tensors.has(`model.layers.${i}.self_attn.q_proj.weight`);
     const linear = tensors.has(`model.layers.${i}.linear_attn.in_proj_qkv.weight`);
     if (full === linear) return;
     const found = full ? "full_attention" : "linear_attention";
-    if (found !== type) throw badConfig(configFile, `says layer ${i} is ${type}, but its tensors are those of ${found}`);
+    if (found !== type)
+      throw badConfig(configFile, `says layer ${i} is ${type}, but its tensors are those of ${found}`);
   });
 }
 
@@ -59,7 +63,10 @@ function compressorOf({ config, configFile, tensors }: LayoutInput): CompressorT
   const linear = tensors.has("compressor.linear.weight");
   const mlp = tensors.has("compressor.mlp.0.weight");
   if (linear && mlp) {
-    throw new ModelError("badFile", "The files hold tensors of a linear and of an mlp compressor. Keep the one that was trained.");
+    throw new ModelError(
+      "badFile",
+      "The files hold tensors of a linear and of an mlp compressor. Keep the one that was trained.",
+    );
   }
   const found = linear ? "linear" : mlp ? "mlp" : undefined;
   const declared = config.compressorType;
@@ -68,7 +75,10 @@ function compressorOf({ config, configFile, tensors }: LayoutInput): CompressorT
   }
   if (found) return found;
   if (declared !== undefined && declared !== "linear" && declared !== "mlp") {
-    throw new ModelError("unsupported", `${configFile} asks for compressor_type ${declared}; known are linear and mlp.`);
+    throw new ModelError(
+      "unsupported",
+      `${configFile} asks for compressor_type ${declared}; known are linear and mlp.`,
+    );
   }
   const partial = [...tensors.keys()].some((n) => n.startsWith("compressor.") || n.startsWith("confidence_head."));
   return config.declaresPipo || partial ? (declared ?? "mlp") : undefined;
@@ -81,7 +91,10 @@ function tiedOf({ config, configFile, tensors }: LayoutInput): boolean {
     throw badConfig(configFile, "says tie_word_embeddings true, but the files hold lm_head.weight");
   }
   if (declared === false && !hasHead) {
-    throw new ModelError("missingTensor", `${configFile} says tie_word_embeddings false, but lm_head.weight is in no file. Fetch the model again.`);
+    throw new ModelError(
+      "missingTensor",
+      `${configFile} says tie_word_embeddings false, but lm_head.weight is in no file. Fetch the model again.`,
+    );
   }
   return !hasHead;
 }
@@ -183,7 +196,10 @@ function compressorShapes(hidden: number, compressor: CompressorType): Record<st
 function checkNothingMissing({ tensors }: LayoutInput, expected: ReadonlyMap<string, Shape>): void {
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   if (missing.length === 0) return;
-  throw new ModelError("missingTensor", `The model lacks ${missing.length} of ${expected.size} tensors: ${listNames(missing)}. Fetch or merge it again.`);
+  throw new ModelError(
+    "missingTensor",
+    `The model lacks ${missing.length} of ${expected.size} tensors: ${listNames(missing)}. Fetch or merge it again.`,
+  );
 }
 
 /** One telling tensor per hyper-parameter: if that one disagrees, it is the config that is wrong. */
@@ -197,7 +213,13 @@ function checkDimensions({ config, configFile, tensors }: LayoutInput): void {
     ["hidden_size", config.hiddenSize, "model.embed_tokens.weight", 1, config.hiddenSize],
     ["intermediate_size", config.intermediateSize, "model.layers.0.mlp.gate_proj.weight", 0, config.intermediateSize],
     ["head_dim", headDim, `${full}q_norm.weight`, 0, headDim],
-    ["num_attention_heads", config.numAttentionHeads, `${full}q_proj.weight`, 0, 2 * config.numAttentionHeads * headDim],
+    [
+      "num_attention_heads",
+      config.numAttentionHeads,
+      `${full}q_proj.weight`,
+      0,
+      2 * config.numAttentionHeads * headDim,
+    ],
     ["num_key_value_heads", config.numKeyValueHeads, `${full}k_proj.weight`, 0, config.numKeyValueHeads * headDim],
     ["linear_value_head_dim", linearValueHeadDim, `${linear}norm.weight`, 0, linearValueHeadDim],
     ["linear_num_value_heads", linearNumValueHeads, `${linear}A_log`, 0, linearNumValueHeads],
@@ -239,7 +261,10 @@ function checkNothingUnknown(
     (name) => !expected.has(name) && !(compressor === undefined && name.startsWith("mtp.")),
   );
   if (unknown.length === 0) return;
-  throw new ModelError("unsupported", `The model holds ${unknown.length} tensors that this engine does not know: ${listNames(unknown)}. It would not compute what the model means.`);
+  throw new ModelError(
+    "unsupported",
+    `The model holds ${unknown.length} tensors that this engine does not know: ${listNames(unknown)}. It would not compute what the model means.`,
+  );
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {

@@ -16,7 +16,11 @@ export interface TokenTable {
   idOf(token: string): number | undefined;
 }
 
-const addedTokenSchema = z.object({ id: z.number().int().min(0), content: z.string().min(1), special: z.boolean().default(false) });
+const addedTokenSchema = z.object({
+  id: z.number().int().min(0),
+  content: z.string().min(1),
+  special: z.boolean().default(false),
+});
 export type AddedToken = z.infer<typeof addedTokenSchema>;
 
 const documentSchema = z.looseObject({
@@ -66,5 +70,8 @@ export async function readTokenTable(directory: string): Promise<TokenTable | un
 function requireByteLevelBpe(document: TokenizerDocument, file: string): void {
   const decoder = JSON.stringify(document.decoder ?? null);
   if (document.model.type === "BPE" && decoder.includes('"ByteLevel"')) return;
-  throw new ModelError("unsupported", `${file} is a ${document.model.type} tokenizer; only byte-level BPE is supported.`);
+  throw new ModelError(
+    "unsupported",
+    `${file} is a ${document.model.type} tokenizer; only byte-level BPE is supported.`,
+  );
 }

@@ -38,7 +38,10 @@ export interface Detokenizer {
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const table = await readTokenTable(directory);
   if (table) return createTokenizer(table);
-  throw new ModelError("io", `${path.join(directory, "tokenizer.json")} does not exist. Copy the tokenizer files of the model beside its weights.`);
+  throw new ModelError(
+    "io",
+    `${path.join(directory, "tokenizer.json")} does not exist. Copy the tokenizer files of the model beside its weights.`,
+  );
 }
 
 export async function createTokenizer(table: TokenTable): Promise<Tokenizer> {
@@ -47,7 +50,10 @@ export async function createTokenizer(table: TokenTable): Promise<Tokenizer> {
     // Without the added tokens the library takes their names in document text for ordinary text.
     return new ByteLevelTokenizer(table, new Library({ ...table.document, added_tokens: [] }, table.config));
   } catch (error) {
-    throw new ModelError("unsupported", `${table.file} cannot be used: ${messageOf(error)}. Use the tokenizer of a Qwen3.5 model.`);
+    throw new ModelError(
+      "unsupported",
+      `${table.file} cannot be used: ${messageOf(error)}. Use the tokenizer of a Qwen3.5 model.`,
+    );
   }
 }
 

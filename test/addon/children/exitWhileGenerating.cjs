@@ -5,5 +5,6 @@ const { endless, open, request } = require("./common.cjs");
   const engine = await open(process.argv.slice(2));
   let steps = 0;
   const sessions = [1, 2, 3].map(() => engine.createSession({ maxPositions: 4096 }));
-  for (const session of sessions) void session.generate(request(endless), () => void (++steps === 20 && process.exit(0)));
+  for (const session of sessions)
+    void session.generate(request(endless), () => void (++steps === 20 && process.exit(0)));
 })();

@@ -19,7 +19,10 @@ function packageWith(...names: string[]): string {
 test("models beside the package are found by directory and by name", async () => {
   const root = packageWith("b", "a");
   mkdirSync(path.join(root, "models/not-a-model"));
-  expect((await bundledModels(root)).map((m) => [m.name, m.version])).toEqual([["a-model", "1"], ["b-model", "1"]]);
+  expect((await bundledModels(root)).map((m) => [m.name, m.version])).toEqual([
+    ["a-model", "1"],
+    ["b-model", "1"],
+  ]);
   expect(await findModel(undefined, "/", root)).toBe(path.join(root, "models/a"));
   expect(await findModel("", "/", root)).toBe(path.join(root, "models/a"));
   expect(await findModel("b-model", "/", root)).toBe(path.join(root, "models/b"));
@@ -33,13 +36,19 @@ test("anything else is a path", async () => {
 });
 
 test("without a bundled model the message says so", async () => {
-  await expect(findModel(undefined, "/", packageWith())).rejects.toMatchObject({ code: "io", message: expect.stringContaining("No model is bundled") });
+  await expect(findModel(undefined, "/", packageWith())).rejects.toMatchObject({
+    code: "io",
+    message: expect.stringContaining("No model is bundled"),
+  });
 });
 
 test("a damaged card is named", async () => {
   const root = packageWith("a");
   writeFileSync(path.join(root, "models/a/pipo.json"), '{"name": 3}');
-  await expect(bundledModels(root)).rejects.toMatchObject({ code: "badFile", message: expect.stringMatching(/pipo\.json: name/) });
+  await expect(bundledModels(root)).rejects.toMatchObject({
+    code: "badFile",
+    message: expect.stringMatching(/pipo\.json: name/),
+  });
 });
 
 test("the package is found from inside", () => {

@@ -6,7 +6,15 @@ import { readCard, realVocabSize } from "../../../server/src/model/card.js";
 import { readConfig } from "../../../server/src/model/config.js";
 import { describeModel } from "../../../server/src/model/describe.js";
 import { readTokenTable } from "../../../server/src/model/tokenTable.js";
-import { copyOfGolden, editHeader, editJson, golden, goldenModels, removeTensor, temporaryDirectory } from "../../support/modelFiles.js";
+import {
+  copyOfGolden,
+  editHeader,
+  editJson,
+  golden,
+  goldenModels,
+  removeTensor,
+  temporaryDirectory,
+} from "../../support/modelFiles.js";
 import { writeTokenizer } from "../../support/tokenizerFiles.js";
 
 const root = (name: string) => golden(name);
@@ -22,7 +30,10 @@ describe.each(goldenModels)("$name", ({ name, directory, ...rest }) => {
   test("the config is the one recorded", async () => {
     const { config } = (await describeModel(directory, adapter)).description;
     const recorded = Object.fromEntries(
-      readFileSync(path.join(root(name), "config.txt"), "utf8").trim().split("\n").map((line) => line.split(/ (.*)/s) as [string, string]),
+      readFileSync(path.join(root(name), "config.txt"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => line.split(/ (.*)/s) as [string, string]),
     );
     const { pipo, ...fields } = config;
     const written = {
@@ -53,7 +64,12 @@ function tensorLines({ tensors }: ModelDescription, directory: string): string[]
   return tensors
     .flatMap(({ name, lora, ...ref }) => [
       line(`tensor ${name}`, ref, directory),
-      ...(lora ? [line(`lora_a ${name} ${lora.scale}`, lora.a, directory), line(`lora_b ${name} ${lora.scale}`, lora.b, directory)] : []),
+      ...(lora
+        ? [
+            line(`lora_a ${name} ${lora.scale}`, lora.a, directory),
+            line(`lora_b ${name} ${lora.scale}`, lora.b, directory),
+          ]
+        : []),
     ])
     .sort();
 }
@@ -61,7 +77,9 @@ function tensorLines({ tensors }: ModelDescription, directory: string): string[]
 /** The table of the fixture, less what plain decoding does not use. */
 function expectedLines(name: string, description: ModelDescription): string[] {
   const used = new Set(description.tensors.map((t) => t.name));
-  const lines = readFileSync(path.join(golden(name), "tensors.txt"), "utf8").trim().split("\n");
+  const lines = readFileSync(path.join(golden(name), "tensors.txt"), "utf8")
+    .trim()
+    .split("\n");
   return lines.filter((text) => description.config.pipo || used.has(text.split(" ")[1]!)).sort();
 }
 
@@ -74,8 +92,13 @@ test("an adapter directory alone finds its base", async () => {
 
 test("an adapter whose base is elsewhere says how to give it", async () => {
   const directory = copyOfGolden("tiny-lora");
-  editJson(path.join(directory, "adapter/adapter_config.json"), (c) => (c["base_model_name_or_path"] = "Qwen/Qwen3.5-4B"));
-  await expect(describeModel(path.join(directory, "adapter"))).rejects.toThrow(/adapter of Qwen\/Qwen3\.5-4B, which is not a directory here/);
+  editJson(
+    path.join(directory, "adapter/adapter_config.json"),
+    (c) => (c["base_model_name_or_path"] = "Qwen/Qwen3.5-4B"),
+  );
+  await expect(describeModel(path.join(directory, "adapter"))).rejects.toThrow(
+    /adapter of Qwen\/Qwen3\.5-4B, which is not a directory here/,
+  );
 });
 
 describe("adapters", () => {
@@ -105,13 +128,27 @@ describe("adapters", () => {
       }
     });
     const names = async (directory: string) =>
-      (await describeModel(golden("tiny-lora/base"), directory)).description.tensors.map((t) => [t.name, t.lora?.scale, t.shape]);
+      (await describeModel(golden("tiny-lora/base"), directory)).description.tensors.map((t) => [
+        t.name,
+        t.lora?.scale,
+        t.shape,
+      ]);
     expect(await names(adapter)).toEqual(await names(golden("tiny-lora/adapter")));
   });
 
   test.each([
-    ["a missing half", (h: Record<string, unknown>) => delete h[Object.keys(h).find((k) => k.includes("lora_B"))!], "missingTensor", /lacks lora_B of/],
-    ["an unknown kind", (h: Record<string, unknown>) => rename(h, "lora_A.weight", "lora_magnitude_vector"), "unsupported", /unknown kind/],
+    [
+      "a missing half",
+      (h: Record<string, unknown>) => delete h[Object.keys(h).find((k) => k.includes("lora_B"))!],
+      "missingTensor",
+      /lacks lora_B of/,
+    ],
+    [
+      "an unknown kind",
+      (h: Record<string, unknown>) => rename(h, "lora_A.weight", "lora_magnitude_vector"),
+      "unsupported",
+      /unknown kind/,
+    ],
     ["another rank", undefined, "badShape", /the rank is 4/],
   ] as const)("%s is named", async (_, edit, code, message) => {
     const adapter = path.join(copyOfGolden("tiny-lora"), "adapter");
@@ -119,7 +156,10 @@ describe("adapters", () => {
     if (!edit) editJson(path.join(adapter, "adapter_config.json"), (config) => (config["r"] = 4));
     else if (code === "missingTensor") removeTensor(file, firstKey(file, "lora_B"));
     else editHeader(file, (header) => edit(header));
-    await expect(describeModel(golden("tiny-lora/base"), adapter)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    await expect(describeModel(golden("tiny-lora/base"), adapter)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
   });
 
   test("DoRA is refused with what to do", async () => {
@@ -159,7 +199,12 @@ describe("contradictions and gaps are named with both sides", () => {
     ["linear_conv_kernel_dim", 3, "badConfig", /linear_conv_kernel_dim 3, .*conv1d/],
     ["num_key_value_heads", 3, "badConfig", /num_attention_heads 4, which is not a multiple of num_key_value_heads 3/],
     ["layer_types", ["full_attention"], "badConfig", /num_hidden_layers 4, but layer_types has 1/],
-    ["layer_types", Array(4).fill("full_attention"), "badConfig", /layer 0 is full_attention, but its tensors are those of linear_attention/],
+    [
+      "layer_types",
+      Array(4).fill("full_attention"),
+      "badConfig",
+      /layer 0 is full_attention, but its tensors are those of linear_attention/,
+    ],
     ["layer_types", ["a", "b", "c", "d"], "unsupported", /layer 0 of type a/],
     ["compressor_type", "linear", "badConfig", /compressor_type linear, but the tensors are those of a mlp/],
     ["tie_word_embeddings", false, "missingTensor", /lm_head\.weight is in no file/],
@@ -189,67 +234,106 @@ describe("contradictions and gaps are named with both sides", () => {
     ["Qwen3_5MoeForCausalLM", "qwen3_5_moe"],
   ])("architecture %s", async (architecture, type) => {
     const directory = copyOfGolden("tiny-08b");
-    editJson(path.join(directory, "config.json"), (config) => Object.assign(config, { architectures: [architecture], model_type: type }));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining(architecture) });
+    editJson(path.join(directory, "config.json"), (config) =>
+      Object.assign(config, { architectures: [architecture], model_type: type }),
+    );
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining(architecture),
+    });
   });
 
   test("one wrong shape is the tensor's fault", async () => {
     const directory = copyOfGolden("tiny-08b");
-    editHeader(path.join(directory, "model.safetensors"), (header) => (header["mtp.layers.0.mlp.up_proj.weight"]!.shape = [64, 96]));
+    editHeader(
+      path.join(directory, "model.safetensors"),
+      (header) => (header["mtp.layers.0.mlp.up_proj.weight"]!.shape = [64, 96]),
+    );
     await expect(describeModel(directory)).rejects.toMatchObject({
       code: "badShape",
-      message: expect.stringMatching(/mtp\.layers\.0\.mlp\.up_proj\.weight has shape \[64, 96\], but the config implies \[96, 64\]/),
+      message: expect.stringMatching(
+        /mtp\.layers\.0\.mlp\.up_proj\.weight has shape \[64, 96\], but the config implies \[96, 64\]/,
+      ),
     });
   });
 
   test("integer weights are refused", async () => {
     const directory = copyOfGolden("tiny-08b");
     editHeader(path.join(directory, "model.safetensors"), (header) => (header["model.norm.weight"]!.dtype = "I32"));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "unsupported", message: expect.stringMatching(/model\.norm\.weight as I32/) });
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(/model\.norm\.weight as I32/),
+    });
   });
 
-  test.each(["model.layers.2.mlp.down_proj.weight", "confidence_head.fc2.weight", "mtp.fc.weight", "compressor.mlp.2.bias"])(
-    "%s missing",
-    async (name) => {
-      const directory = copyOfGolden("tiny-08b");
-      removeTensor(path.join(directory, "model.safetensors"), name);
-      await expect(describeModel(directory)).rejects.toMatchObject({ code: "missingTensor", message: expect.stringContaining(name) });
-    },
-  );
+  test.each([
+    "model.layers.2.mlp.down_proj.weight",
+    "confidence_head.fc2.weight",
+    "mtp.fc.weight",
+    "compressor.mlp.2.bias",
+  ])("%s missing", async (name) => {
+    const directory = copyOfGolden("tiny-08b");
+    removeTensor(path.join(directory, "model.safetensors"), name);
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "missingTensor",
+      message: expect.stringContaining(name),
+    });
+  });
 
   test("a PIPO config over plain tensors names what is missing", async () => {
     const directory = copyOfGolden("tiny-plain");
     editJson(path.join(directory, "config.json"), (config) => (config["architectures"] = ["Qwen3_5ForCausalPIPO"]));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "missingTensor", message: expect.stringContaining("compressor.mlp.0.weight") });
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "missingTensor",
+      message: expect.stringContaining("compressor.mlp.0.weight"),
+    });
   });
 
   test("an unknown tensor is named", async () => {
     const directory = copyOfGolden("tiny-08b");
-    editHeader(path.join(directory, "model.safetensors"), (header) => rename(header, "model.norm.weight", "model.norm.bias"));
+    editHeader(path.join(directory, "model.safetensors"), (header) =>
+      rename(header, "model.norm.weight", "model.norm.bias"),
+    );
     await expect(describeModel(directory)).rejects.toThrow(/model\.norm\.weight/);
     editHeader(path.join(directory, "model.safetensors"), (header) => {
       rename(header, "model.norm.bias", "model.norm.weight");
       header["model.layers.0.mlp.up_proj.bias"] = { dtype: "F32", shape: [0], data_offsets: [0, 0] };
     });
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining("up_proj.bias") });
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining("up_proj.bias"),
+    });
   });
 
   test("a missing shard is named", async () => {
     const directory = copyOfGolden("tiny-plain");
     rmSync(path.join(directory, "model-00002-of-00002.safetensors"));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "io", message: expect.stringContaining("model-00002-of-00002.safetensors") });
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "io",
+      message: expect.stringContaining("model-00002-of-00002.safetensors"),
+    });
   });
 
   test("an index that promises more than its shards hold is named", async () => {
     const directory = copyOfGolden("tiny-plain");
     const index = path.join(directory, "model.safetensors.index.json");
-    editJson(index, (document) => ((document["weight_map"] as Record<string, string>)["extra.weight"] = "model-00001-of-00002.safetensors"));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "missingTensor", message: expect.stringContaining("extra.weight") });
+    editJson(
+      index,
+      (document) =>
+        ((document["weight_map"] as Record<string, string>)["extra.weight"] = "model-00001-of-00002.safetensors"),
+    );
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "missingTensor",
+      message: expect.stringContaining("extra.weight"),
+    });
   });
 
   test("an index never leads out of its directory", async () => {
     const directory = copyOfGolden("tiny-plain");
-    editJson(path.join(directory, "model.safetensors.index.json"), (document) => (document["weight_map"] = { a: "../other.safetensors" }));
+    editJson(
+      path.join(directory, "model.safetensors.index.json"),
+      (document) => (document["weight_map"] = { a: "../other.safetensors" }),
+    );
     await expect(describeModel(directory)).rejects.toThrow(/outside its directory/);
   });
 
@@ -264,7 +348,10 @@ describe("contradictions and gaps are named with both sides", () => {
   test("a config that is no JSON", async () => {
     const directory = copyOfGolden("tiny-08b");
     writeFileSync(path.join(directory, "config.json"), '{"vocab_size": 3');
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "badFile", message: expect.stringContaining("config.json is not valid JSON") });
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "badFile",
+      message: expect.stringContaining("config.json is not valid JSON"),
+    });
   });
 });
 
@@ -301,7 +388,10 @@ describe("fingerprint", () => {
 
   test.each([
     ["a newer weight file", (d: string) => utimesSync(path.join(d, "model.safetensors"), new Date(), new Date())],
-    ["another config", (d: string) => editJson(path.join(d, "config.json"), (config) => (config["rms_norm_eps"] = 1e-5))],
+    [
+      "another config",
+      (d: string) => editJson(path.join(d, "config.json"), (config) => (config["rms_norm_eps"] = 1e-5)),
+    ],
   ])("changes with %s", async (_, change) => {
     const directory = copyOfGolden("tiny-08b");
     const before = await fingerprintOf(directory);
@@ -337,7 +427,13 @@ describe("card", () => {
     const directory = copyOfGolden("tiny-08b");
     writeFileSync(path.join(directory, "generation_config.json"), '{"eos_token_id": [5, 288]}');
     const { card } = await describeModel(directory);
-    expect(card).toMatchObject({ fimFormat: "psm", defaultThreshold: 0.95, padTokenId: 288, stopTokenIds: [5, 288], contextPairs: 4096 });
+    expect(card).toMatchObject({
+      fimFormat: "psm",
+      defaultThreshold: 0.95,
+      padTokenId: 288,
+      stopTokenIds: [5, 288],
+      contextPairs: 4096,
+    });
   });
 
   test("a model for pairs without any PAD says where to add it", async () => {
@@ -348,7 +444,8 @@ describe("card", () => {
 });
 
 describe("Qwen's own vocabulary", () => {
-  const config = (fields: object) => readConfig({ model_type: "qwen3_5_text", vocab_size: 248320, ...fields }, "config.json");
+  const config = (fields: object) =>
+    readConfig({ model_type: "qwen3_5_text", vocab_size: 248320, ...fields }, "config.json");
 
   test("PAD is the id that PIPO was trained with, whatever a repacked checkpoint calls its pad", async () => {
     const directory = temporaryDirectory();
@@ -371,7 +468,13 @@ describe("Qwen's own vocabulary", () => {
 
   test("a tokenizer with more ids than rows is that of another model", async () => {
     const directory = copyOfGolden("tiny-08b");
-    writeTokenizer(directory, Array.from({ length: 100 }, (_, i): [string, string] => [`${i}`, "x"]));
-    await expect(describeModel(directory)).rejects.toMatchObject({ code: "badConfig", message: expect.stringMatching(/ids up to \d+, but config\.json says vocab_size 320/) });
+    writeTokenizer(
+      directory,
+      Array.from({ length: 100 }, (_, i): [string, string] => [`${i}`, "x"]),
+    );
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "badConfig",
+      message: expect.stringMatching(/ids up to \d+, but config\.json says vocab_size 320/),
+    });
   });
 });

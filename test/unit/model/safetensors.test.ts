@@ -26,7 +26,13 @@ test("offsets are absolute in the file", async () => {
 
 test("a scalar and an empty tensor are fine", async () => {
   const { tensors } = await readSafetensors(
-    written({ s: { dtype: "F32", shape: [], data_offsets: [0, 4] }, e: { dtype: "F32", shape: [0, 5], data_offsets: [4, 4] } }, 4),
+    written(
+      {
+        s: { dtype: "F32", shape: [], data_offsets: [0, 4] },
+        e: { dtype: "F32", shape: [0, 5], data_offsets: [4, 4] },
+      },
+      4,
+    ),
   );
   expect(tensors.map((t) => t.bytes)).toEqual([4, 0]);
 });
@@ -35,26 +41,52 @@ const damaged: readonly [what: string, header: Header | string, data: number, me
   ["data cut off", good, 31, /tensor b reaches to byte \d+; it is truncated/],
   ["data left over", good, 33, /1 unexpected bytes after tensor b/],
   ["overlap", { ...good, b: { ...good["b"]!, data_offsets: [20, 28] } }, 28, /tensor b overlapping tensor a/],
-  ["hole", { ...good, b: { ...good["b"]!, data_offsets: [28, 36] } }, 36, /4 unused bytes between tensor a and tensor b/],
-  ["span shorter than the shape", { a: { ...good["a"]!, data_offsets: [0, 20] } }, 20, /tensor a 20 bytes, but F32 \[2, 3\] needs 24/],
+  [
+    "hole",
+    { ...good, b: { ...good["b"]!, data_offsets: [28, 36] } },
+    36,
+    /4 unused bytes between tensor a and tensor b/,
+  ],
+  [
+    "span shorter than the shape",
+    { a: { ...good["a"]!, data_offsets: [0, 20] } },
+    20,
+    /tensor a 20 bytes, but F32 \[2, 3\] needs 24/,
+  ],
   ["offsets reversed", { a: { ...good["a"]!, data_offsets: [24, 0] } }, 24, /tensor a -24 bytes/],
   ["unknown element type", { a: { dtype: "F31", shape: [1], data_offsets: [0, 4] } }, 4, /tensor a as F31/],
   ["negative dimension", { a: { dtype: "F32", shape: [-1], data_offsets: [0, 4] } }, 4, /tensor a \(shape\.0/],
-  ["dimensions beyond any number", { a: { dtype: "F32", shape: [2 ** 40, 2 ** 40], data_offsets: [0, 4] } }, 4, /tensor a/],
+  [
+    "dimensions beyond any number",
+    { a: { dtype: "F32", shape: [2 ** 40, 2 ** 40], data_offsets: [0, 4] } },
+    4,
+    /tensor a/,
+  ],
   ["missing offsets", '{"a":{"dtype":"F32","shape":[1]}}', 4, /tensor a \(data_offsets/],
-  ["repeated name", '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4, /tensor a twice/],
+  [
+    "repeated name",
+    '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+    4,
+    /tensor a twice/,
+  ],
   ["header that is no JSON", '{"a":', 0, /not valid JSON/],
   ["header that is a list", "[1]", 0, /not a JSON object/],
 ];
 
 test.each(damaged)("%s is named", async (_, header, data, message) => {
   const file = written(header, data);
-  await expect(readSafetensors(file)).rejects.toMatchObject({ code: "badFile", message: expect.stringMatching(message) });
+  await expect(readSafetensors(file)).rejects.toMatchObject({
+    code: "badFile",
+    message: expect.stringMatching(message),
+  });
   await expect(readSafetensors(file)).rejects.toThrow(file);
 });
 
 test("a braced name inside a string is not taken for a repeated key", async () => {
-  const file = written('{"a\\"{,\\"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"a":"b","x":"a"}}', 4);
+  const file = written(
+    '{"a\\"{,\\"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"a":"b","x":"a"}}',
+    4,
+  );
   expect((await readSafetensors(file)).tensors.map((t) => t.name)).toEqual(['a"{,"b']);
 });
 
@@ -68,7 +100,10 @@ test.each([
   const bytes = readFileSync(file);
   bytes.writeBigUInt64LE(length);
   writeFileSync(file, bytes);
-  await expect(readSafetensors(file)).rejects.toMatchObject({ code: "badFile", message: expect.stringMatching(message) });
+  await expect(readSafetensors(file)).rejects.toMatchObject({
+    code: "badFile",
+    message: expect.stringMatching(message),
+  });
 });
 
 test.each([0, 7, 8, 100])("a file cut to %i bytes is refused", async (size) => {

@@ -102,18 +102,30 @@ test("long text without any space is encoded in reasonable time", () => {
 describe("files that cannot be used", () => {
   test("no tokenizer.json", async () => {
     rmSync(path.join(directory, "tokenizer.json"));
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({ code: "io", message: expect.stringContaining("tokenizer.json") });
+    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+      code: "io",
+      message: expect.stringContaining("tokenizer.json"),
+    });
   });
 
   test("damaged JSON", async () => {
     const file = path.join(directory, "tokenizer.json");
     writeFileSync(file, readFileSync(file).subarray(0, 200));
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({ code: "badFile", message: expect.stringContaining(file) });
+    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+      code: "badFile",
+      message: expect.stringContaining(file),
+    });
   });
 
   test("another kind of tokenizer", async () => {
-    editJson(path.join(directory, "tokenizer.json"), (document) => ((document["model"] as Record<string, unknown>)["type"] = "Unigram"));
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining("Unigram") });
+    editJson(
+      path.join(directory, "tokenizer.json"),
+      (document) => ((document["model"] as Record<string, unknown>)["type"] = "Unigram"),
+    );
+    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining("Unigram"),
+    });
   });
 
   test("without tokenizer_config.json it works all the same", async () => {
