@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=768, help="tokens per row, PADs included")
     parser.add_argument("--fim", type=float, default=0.75, help="share of fill-in-the-middle samples")
     parser.add_argument("--max-pad-ratio", type=float, default=0.5)
-    parser.add_argument("--decay-from", type=float, default=0.4, help="share of the time after which the rate falls")
+    parser.add_argument("--decay-from", type=float, default=0.5, help="share of the time after which the rate falls")
     parser.add_argument("--snapshots", type=Path, help="folder that always holds the newest exported model")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
