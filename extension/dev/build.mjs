@@ -25,10 +25,6 @@ export async function bundleAll() {
   /** @type {string[]} */
   const inputs = [];
   for (const { entry, outfile, isProgram = false } of bundles) {
-    if (!existsSync(inRoot(entry))) {
-      say(`left out ${outfile}: ${entry} is not there`);
-      continue;
-    }
     const { metafile } = await bundle({
       absWorkingDir: inRoot(),
       entryPoints: [entry],

@@ -8,7 +8,13 @@ import { inRoot, say, Trouble } from "./shell.mjs";
 import { openBrowser, openWorkbench, quietSettings } from "./workbench.mjs";
 
 /** What is typed, in this order, until something is suggested: a small model may keep silent where it is unsure. */
-const attempts = ["export function height(box: Box)", ": number {\n  return ", "box.bottom - "];
+const attempts = [
+  "export function height(box: Box)",
+  ": number {\n  return ",
+  "box.bottom - ",
+  "box.top;\n}\n\nexport function area(box: Box",
+  "): number {\n  return width(",
+];
 
 /** How long the model may take to load on a slow machine. */
 const loadLimitMs = 180_000;
