@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -35,8 +37,10 @@ double measure_read_bandwidth(std::int64_t bytes, int threads, int passes) {
   const std::int64_t total = pieces * kPieceBytes;
   const std::unique_ptr<void, Free> memory(::operator new(total, std::align_val_t{4096}, std::nothrow));
   if (memory == nullptr) return 0.0;
-  std::memset(memory.get(), 1, total);
   cpu::ThreadPool pool(std::max(1, threads));
+  pool.parallel_for(pieces, [&](int i, int) {
+    std::memset(static_cast<std::byte*>(memory.get()) + i * kPieceBytes, 1, kPieceBytes);
+  });
   const auto* words = static_cast<const std::uint64_t*>(memory.get());
   std::atomic<std::uint64_t> sink{0};  // keeps the loads
   double best = 0.0;

@@ -106,7 +106,8 @@ void quantise_group(WeightType type, const float* w, int count, QuantisedGroup* 
   }
 }
 
-void store_quantised(WeightType type, int group, std::uint8_t* panel, int row, int index, const QuantisedGroup& values) {
+void store_quantised(WeightType type, int group, std::uint8_t* panel, int row, int index,
+                     const QuantisedGroup& values) {
   std::memcpy(panel + layout::scale_offset(type, group, index, row), &values.scale, 2);
   for (int i = 0; i < group; i += kBlock) {
     std::uint8_t* block = panel + layout::block_offset(type, group, (index * group + i) / kBlock) + 4 * row;
@@ -117,7 +118,8 @@ void store_quantised(WeightType type, int group, std::uint8_t* panel, int row, i
         low[0] = static_cast<std::uint8_t>(static_cast<std::int8_t>(q[j]));
         low[4 * layout::kLineBytes] = static_cast<std::uint8_t>(static_cast<std::int8_t>(q[j + kBlock / 2]));
       } else {
-        low[0] = static_cast<std::uint8_t>(static_cast<int>(q[j] + 8.0f) | static_cast<int>(q[j + kBlock / 2] + 8.0f) << 4);
+        low[0] =
+            static_cast<std::uint8_t>(static_cast<int>(q[j] + 8.0f) | static_cast<int>(q[j + kBlock / 2] + 8.0f) << 4);
       }
     }
   }
@@ -197,7 +199,8 @@ Status pack_rows(WeightType type, int group, int n, int k, int first_row, int n_
   if (n_rows % kPanelRows != 0 && first_row + n_rows != n) return Status::kBadShape;
   const std::int64_t panel_bytes = layout::panel_bytes(type, group, layout::padded_k(k));
   const int end = (n_rows + kPanelRows - 1) / kPanelRows * kPanelRows;
-  std::memset(static_cast<std::uint8_t*>(packed) + first_row / kPanelRows * panel_bytes, 0, end / kPanelRows * panel_bytes);
+  std::memset(static_cast<std::uint8_t*>(packed) + first_row / kPanelRows * panel_bytes, 0,
+              end / kPanelRows * panel_bytes);
   for (int i = 0; i < end; ++i) {
     const float* row = i < n_rows ? rows + static_cast<std::int64_t>(i) * k : nullptr;
     std::uint8_t* panel = static_cast<std::uint8_t*>(packed) + (first_row + i) / kPanelRows * panel_bytes;

@@ -63,11 +63,12 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options, std::string
     if (name == kReference) return make_reference_backend(threads);
     const cpu::Target* target = find_target(name);
     if (target == nullptr) return refuse(reason, "there are no kernels named '" + name + "' in this build");
-    if (!cpu::runs_here(*target)) return refuse(reason, "this CPU lacks the instructions of the kernels '" + name + "'");
+    if (!cpu::runs_here(*target))
+      return refuse(reason, "this CPU lacks the instructions of the kernels '" + name + "'");
     return std::make_unique<cpu::CpuBackend>(*target, threads);
   } catch (const std::exception& error) {
-    return refuse(reason, "the kernels '" + name + "' could not start " + std::to_string(threads) +
-                              " threads (" + error.what() + ")");
+    return refuse(reason, "the kernels '" + name + "' could not start " + std::to_string(threads) + " threads (" +
+                              error.what() + ")");
   }
 }
 

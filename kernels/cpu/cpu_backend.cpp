@@ -11,7 +11,9 @@ constexpr std::size_t kScratchAlign = 64;
 /// Floats that one thread handles in about the time that another one needs to join in.
 constexpr std::int64_t kElementGrain = 8192;
 
-std::int64_t grain_of_rows(std::int64_t floats_per_row) { return (kElementGrain + floats_per_row - 1) / floats_per_row; }
+std::int64_t grain_of_rows(std::int64_t floats_per_row) {
+  return (kElementGrain + floats_per_row - 1) / floats_per_row;
+}
 
 }  // namespace
 
@@ -53,9 +55,8 @@ Status CpuBackend::silu(std::int64_t count, float* x) {
 
 Status CpuBackend::silu_multiply(const float* gate, const float* up, std::int64_t count, float* out) {
   if (count < 0) return Status::kBadShape;
-  for_ranges(count, kElementGrain, [&](std::int64_t begin, std::int64_t end) {
-    target_.silu_multiply_range(gate, up, out, begin, end);
-  });
+  for_ranges(count, kElementGrain,
+             [&](std::int64_t begin, std::int64_t end) { target_.silu_multiply_range(gate, up, out, begin, end); });
   return Status::kOk;
 }
 

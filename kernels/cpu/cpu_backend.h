@@ -42,14 +42,12 @@ class CpuBackend final : public Backend {
   Status silu(std::int64_t count, float* x) override;
   Status silu_multiply(const float* gate, const float* up, std::int64_t count, float* out) override;
   Status attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k, const float* v,
-                           const float* q_norm, const float* k_norm, const float* inv_freq,
-                           std::int32_t first_position, std::int32_t rows, const KvCache& cache, float* q_out,
-                           float* gate_out) override;
+                           const float* q_norm, const float* k_norm, const float* inv_freq, std::int32_t first_position,
+                           std::int32_t rows, const KvCache& cache, float* q_out, float* gate_out) override;
   Status attention(const AttentionShape& shape, const float* q, const float* gate, const KvCache& cache,
                    std::int32_t first_visible, std::int32_t first_position, std::int32_t rows, float* out) override;
   Status delta_net(const DeltaNetShape& shape, const DeltaNetWeights& weights, float* qkv, const float* z,
-                   const float* a, const float* b, std::int32_t rows, const DeltaNetState& state,
-                   float* out) override;
+                   const float* a, const float* b, std::int32_t rows, const DeltaNetState& state, float* out) override;
 
  private:
   struct MatmulPlan;

@@ -226,9 +226,9 @@ struct Format {
   int group;
 };
 
-constexpr Format kFormats[] = {{"int8", WeightType::kInt8, 32},      {"int4", WeightType::kInt4, 32},
-                               {"int8g64", WeightType::kInt8, 64},   {"int4g64", WeightType::kInt4, 64},
-                               {"bf16", WeightType::kBf16, 0},       {"f32", WeightType::kF32, 0}};
+constexpr Format kFormats[] = {{"int8", WeightType::kInt8, 32},    {"int4", WeightType::kInt4, 32},
+                               {"int8g64", WeightType::kInt8, 64}, {"int4g64", WeightType::kInt4, 64},
+                               {"bf16", WeightType::kBf16, 0},     {"f32", WeightType::kF32, 0}};
 
 bool contains(const std::vector<std::string>& list, const char* name) {
   return std::find(list.begin(), list.end(), name) != list.end();

@@ -24,12 +24,9 @@ struct Format {
   const char* name;
 };
 
-constexpr Format kFormats[] = {{WeightType::kF32, 0, "f32"},
-                               {WeightType::kBf16, 0, "bf16"},
-                               {WeightType::kInt8, 32, "int8 g32"},
-                               {WeightType::kInt8, 64, "int8 g64"},
-                               {WeightType::kInt4, 32, "int4 g32"},
-                               {WeightType::kInt4, 64, "int4 g64"}};
+constexpr Format kFormats[] = {{WeightType::kF32, 0, "f32"},        {WeightType::kBf16, 0, "bf16"},
+                               {WeightType::kInt8, 32, "int8 g32"}, {WeightType::kInt8, 64, "int8 g64"},
+                               {WeightType::kInt4, 32, "int4 g32"}, {WeightType::kInt4, 64, "int4 g64"}};
 
 struct Matrix {
   AlignedBytes bytes;
@@ -137,10 +134,11 @@ void check_call(Backend& backend, Format format, const Call& call) {
   }
   std::vector<MatmulTerm> arguments;
   for (Term& term : terms) {
-    arguments.push_back({&term.matrix.packed, call.bias ? term.bias.data() : nullptr, term.y.data(), term.y_stride,
-                         call.accumulate});
+    arguments.push_back(
+        {&term.matrix.packed, call.bias ? term.bias.data() : nullptr, term.y.data(), term.y_stride, call.accumulate});
   }
-  const Status status = backend.matmul(x.data(), x_stride, call.m, arguments.data(), static_cast<int>(arguments.size()));
+  const Status status =
+      backend.matmul(x.data(), x_stride, call.m, arguments.data(), static_cast<int>(arguments.size()));
   CHECK_MESSAGE(status == Status::kOk, describe(backend.name(), format, call));
   for (const Term& term : terms) {
     const double worst = worst_error(term, call, x, x_stride);
@@ -190,8 +188,13 @@ TEST("bias, accumulation, row strides and terms of different width share one inp
         for (const bool bias : {false, true}) {
           for (const bool accumulate : {false, true}) {
             check_call(backend, format,
-                       {.m = m, .k = 160, .widths = {48, 7, 129}, .bias = bias, .accumulate = accumulate,
-                        .x_padding = 3, .y_padding = 5});
+                       {.m = m,
+                        .k = 160,
+                        .widths = {48, 7, 129},
+                        .bias = bias,
+                        .accumulate = accumulate,
+                        .x_padding = 3,
+                        .y_padding = 5});
           }
         }
       }
@@ -214,12 +217,16 @@ TEST("terms of different types in one call") {
     const std::vector<float> x = random.normal(kRows * kInputs, 1.0f);
     std::vector<Term> terms;
     for (const Format format : kFormats) {
-      terms.push_back({random_matrix(format, kOutputs, kInputs, random), {}, {},
-                       std::vector<float>(kRows * kOutputs, kUntouched), kOutputs});
+      terms.push_back({random_matrix(format, kOutputs, kInputs, random),
+                       {},
+                       {},
+                       std::vector<float>(kRows * kOutputs, kUntouched),
+                       kOutputs});
     }
     std::vector<MatmulTerm> arguments;
     for (Term& term : terms) arguments.push_back({&term.matrix.packed, nullptr, term.y.data(), term.y_stride, false});
-    CHECK(backend.matmul(x.data(), kInputs, kRows, arguments.data(), static_cast<int>(arguments.size())) == Status::kOk);
+    CHECK(backend.matmul(x.data(), kInputs, kRows, arguments.data(), static_cast<int>(arguments.size())) ==
+          Status::kOk);
     for (const Term& term : terms) {
       CHECK(worst_error(term, {.m = kRows, .k = kInputs, .widths = {kOutputs}}, x, kInputs) <= 1.0);
     }

@@ -59,8 +59,10 @@ TEST("int8 is within half a step, int4 within one") {
     for (const int k : {1, 64, 100, 200}) {
       constexpr int kRows = 37;
       const std::vector<float> values = random.normal(kRows * k, 0.02f);
-      const std::vector<float> int8 = unpack(WeightType::kInt8, group, kRows, k, pack(WeightType::kInt8, group, kRows, k, values));
-      const std::vector<float> int4 = unpack(WeightType::kInt4, group, kRows, k, pack(WeightType::kInt4, group, kRows, k, values));
+      const std::vector<float> int8 =
+          unpack(WeightType::kInt8, group, kRows, k, pack(WeightType::kInt8, group, kRows, k, values));
+      const std::vector<float> int4 =
+          unpack(WeightType::kInt4, group, kRows, k, pack(WeightType::kInt4, group, kRows, k, values));
       for (int row = 0; row < kRows; ++row) {
         for (int i = 0; i < k; ++i) {
           const float largest = largest_of_group(values, k, row, i, group);
@@ -105,7 +107,8 @@ TEST("values on the grid come back exactly") {
   for (int i = 0; i < 64; ++i) int8.push_back(0.25f * static_cast<float>(i % 2 == 0 ? 127 - i : i - 127));
   for (int i = 0; i < 64; ++i) int4.push_back(-0.5f * static_cast<float>(i % 16 - 8));
   for (const int group : {32, 64}) {
-    const std::vector<float> back8 = unpack(WeightType::kInt8, group, 1, 64, pack(WeightType::kInt8, group, 1, 64, int8));
+    const std::vector<float> back8 =
+        unpack(WeightType::kInt8, group, 1, 64, pack(WeightType::kInt8, group, 1, 64, int8));
     if (group == 64) CHECK(back8 == int8);
     CHECK(unpack(WeightType::kInt4, group, 1, 64, pack(WeightType::kInt4, group, 1, 64, int4)) == int4);
   }

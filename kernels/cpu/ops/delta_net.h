@@ -5,6 +5,7 @@
 #include "kernels/check_shapes.h"
 #include "kernels/cpu/ops/gemm.h"
 #include "kernels/cpu/target.h"
+#include "kernels/cpu/unroll.h"
 
 /// The gated delta mixer, one key head and its value heads at a time: convolution, norms, delta rule, gated norm. Rows
 /// are taken in chunks; a chunk costs a few small matrix products instead of one pass over the state per row. With L
@@ -79,7 +80,7 @@ static void convolve_rows(const DeltaNetArgs& args, std::int64_t first, int widt
     for_each_vector(width, [&](std::int64_t i, int lanes) {
       prefetch(ahead + i);
       F32 sum = f32_zero();
-#pragma GCC unroll 4
+      PIPO_UNROLL(4)
       for (int t = 0; t < taps; ++t) {
         sum = f32_fma(load_lanes(weights + t * channels + i, lanes), load_lanes(inputs[t] + i, lanes), sum);
       }
@@ -165,7 +166,7 @@ static inline void recall_rows(const float* state, int dim, const float* k, cons
                                float* queried) {
   for_each_vector(dim, [&](std::int64_t j, int lanes) {
     F32 r = load_lanes(recalled + j, lanes), o = load_lanes(queried + j, lanes);
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int i = 0; i < kRows; ++i) {
       const float* row = state + static_cast<std::int64_t>(i) * dim + j;
       const F32 s = load_lanes(row, lanes);
@@ -183,7 +184,7 @@ template <int kRows>
 static inline void update_rows(float* state, int dim, F32 decay, const float* k, const float* update) {
   for_each_vector(dim, [&](std::int64_t j, int lanes) {
     const F32 u = load_lanes(update + j, lanes);
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int i = 0; i < kRows; ++i) {
       float* row = state + static_cast<std::int64_t>(i) * dim + j;
       store_lanes(row, f32_fma(f32_set1(k[i]), u, f32_mul(decay, load_lanes(row, lanes))), lanes);

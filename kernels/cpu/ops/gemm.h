@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/ops/vector_math.h"
+#include "kernels/cpu/unroll.h"
 
 /// A small fp32 matrix product out of one worker's cache, for what attention and the delta rule do with activations:
 /// the left side is read element by element (so it may be a transposed view), the right side vector by vector.
@@ -45,31 +46,31 @@ template <int kRows, int kVectors, class Element>
 static inline void gemm_tile(const LeftMatrix& a, const RightMatrix<Element>& b, int k, int lanes, float keep,
                              float* out, std::int64_t out_stride) {
   F32 sums[kRows][kVectors];
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) sums[r][v] = f32_zero();
   }
   for (int i = 0; i < k; ++i) {
     const Element* row = b.data + i * b.row_stride;
     F32 right[kVectors];
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       right[v] = load_elements(row + v * kLanes, kVectors > 1 ? kLanes : lanes);
       if (sizeof(Element) == 2) prefetch(row + v * kLanes + kRowsAhead * b.row_stride);
     }
     const float* left = a.data + i * a.column_stride;
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int r = 0; r < kRows; ++r) {
       const F32 factor = f32_set1(left[r * a.row_stride]);
-#pragma GCC unroll 8
+      PIPO_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sums[r][v] = f32_fma(factor, right[v], sums[r][v]);
     }
   }
   const F32 kept = f32_set1(keep);
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       float* to = out + r * out_stride + v * kLanes;
       const int count = kVectors > 1 ? kLanes : lanes;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/target.h"
+#include "kernels/cpu/unroll.h"
 #include "kernels/packed_layout.h"
 
 /// y = W x over packed panels: the weights are read once per pass as one sequential stream, the accumulators of a tile
@@ -37,10 +38,12 @@ static inline void finish_vector(const TileArgs& args, int panel, int vector, in
 
 template <int kPanels, int kVectors, int kTokens>
 static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int v = 0; v < kPanels * kVectors; ++v) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) finish_vector(args, v / kVectors, args.first_vector + v % kVectors, t, sums[v][t]);
+    PIPO_UNROLL(8)
+    for (int t = 0; t < kTokens; ++t) {
+      finish_vector(args, v / kVectors, args.first_vector + v % kVectors, t, sums[v][t]);
+    }
   }
 }
 
@@ -51,31 +54,31 @@ static inline void add_block(const TileArgs& args, const std::uint8_t* block, co
                              F32 (&sums)[kPanels * kVectors][kTokens]) {
   constexpr int kRows = kPanels * kVectors;
   typename Dot::Sum inner[kRows][kTokens];
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int v = 0; v < kRows; ++v) {
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int t = 0; t < kTokens; ++t) inner[v][t] = Dot::start(x[t * x_stride]);
   }
-#pragma GCC unroll 4
+  PIPO_UNROLL(4)
   for (int j = 0; j < 4; ++j) {
     typename Dot::Weights first[kRows], second[kRows];
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kRows; ++v) {
       Dot::load(block + (v / kVectors) * args.panel_bytes, j, args.first_vector + v % kVectors, &first[v], &second[v]);
     }
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int t = 0; t < kTokens; ++t) {
       const std::int8_t* q = x[t * x_stride].q + 4 * j;
-#pragma GCC unroll 8
+      PIPO_UNROLL(8)
       for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], first[v], q);
-#pragma GCC unroll 8
+      PIPO_UNROLL(8)
       for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], second[v], q + 16);
     }
   }
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int t = 0; t < kTokens; ++t) {
     const F32 x_scale = f32_set1(x[t * x_stride].scale);
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kRows; ++v) {
       const F32 whole = f32_from_i32(Dot::finish(inner[v][t], x[t * x_stride]));
       sums[v][t] = f32_fma(whole, f32_mul(scales[v], x_scale), sums[v][t]);
@@ -98,9 +101,9 @@ struct QuantizedTile {
     const std::uint8_t* block = args.panel;
     const std::uint8_t* scale_line = block;
     F32 sums[kRows][kTokens];
-#pragma GCC unroll 8
+    PIPO_UNROLL(8)
     for (int v = 0; v < kRows; ++v) {
-#pragma GCC unroll 8
+      PIPO_UNROLL(8)
       for (int t = 0; t < kTokens; ++t) sums[v][t] = f32_zero();
     }
     for (int half = 0; x < x_end; half ^= 1) {
@@ -109,14 +112,15 @@ struct QuantizedTile {
         block += layout::kLineBytes;
       }
       F32 scales[kRows];
-#pragma GCC unroll 8
+      PIPO_UNROLL(8)
       for (int v = 0; v < kRows; ++v) {
         const std::uint8_t* line = scale_line + (v / kVectors) * args.panel_bytes + half * (layout::kLineBytes / 2);
-        scales[v] = f32_load_bf16(reinterpret_cast<const std::uint16_t*>(line) + (args.first_vector + v % kVectors) * kLanes);
+        scales[v] =
+            f32_load_bf16(reinterpret_cast<const std::uint16_t*>(line) + (args.first_vector + v % kVectors) * kLanes);
       }
       for (int i = 0; i < group_blocks; ++i) {
         if constexpr (kPanels == 1) {
-#pragma GCC unroll 8
+          PIPO_UNROLL(8)
           for (int line = 0; line < kBlockBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
         }
         add_block<Dot, kPanels, kVectors, kTokens>(args, block, x, x_stride, scales, sums);
@@ -140,23 +144,23 @@ struct FloatTile {
     const typename Dot::Input* const x_end = x + x_stride;
     const std::uint8_t* line = args.panel;
     F32 sums[kLines][kRows][kTokens];
-#pragma GCC unroll 64
+    PIPO_UNROLL(64)
     for (int i = 0; i < kLines * kRows * kTokens; ++i) {
       sums[i / (kRows * kTokens)][i / kTokens % kRows][i % kTokens] = f32_zero();
     }
     for (; x < x_end; x += kLines * Dot::kInputs, line += kLines * layout::kLineBytes) {
-#pragma GCC unroll 4
+      PIPO_UNROLL(4)
       for (int u = 0; u < kLines; ++u) {
         typename Dot::Weights w[kRows];
-#pragma GCC unroll 8
+        PIPO_UNROLL(8)
         for (int v = 0; v < kRows; ++v) {
           w[v] = Dot::load(line + u * layout::kLineBytes + (v / kVectors) * args.panel_bytes,
                            args.first_vector + v % kVectors);
         }
         if constexpr (kPanels == 1) prefetch(line + u * layout::kLineBytes + kPrefetchBytes);
-#pragma GCC unroll 8
+        PIPO_UNROLL(8)
         for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 8
+          PIPO_UNROLL(8)
           for (int v = 0; v < kRows; ++v) {
             sums[u][v][t] = Dot::add(sums[u][v][t], w[v], x + t * x_stride + u * Dot::kInputs);
           }
@@ -164,11 +168,11 @@ struct FloatTile {
       }
     }
     F32 total[kRows][kTokens];
-#pragma GCC unroll 64
+    PIPO_UNROLL(64)
     for (int i = 0; i < kRows * kTokens; ++i) {
       const int v = i / kTokens, t = i % kTokens;
       total[v][t] = sums[0][v][t];
-#pragma GCC unroll 4
+      PIPO_UNROLL(4)
       for (int u = 1; u < kLines; ++u) total[v][t] = f32_add(total[v][t], sums[u][v][t]);
     }
     finish_tile<kPanels, kVectors, kTokens>(args, total);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/target.h"
+#include "kernels/cpu/unroll.h"
 #include "kernels/packed_layout.h"
 
 /// Writes the input of a matmul in the forms that its kernels read.
@@ -11,7 +12,7 @@ static inline void quantize_block(const float* x, int count, QuantizedBlock* out
   constexpr int kVectors = layout::kBlock / kLanes;
   F32 values[kVectors];
   F32 largest = f32_zero();
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) {
     const int left = count - v * kLanes;
     if (left >= kLanes) {
@@ -26,7 +27,7 @@ static inline void quantize_block(const float* x, int count, QuantizedBlock* out
   const bool vanishes = range < 1e-35f;
   const F32 inverse = f32_set1(vanishes ? 0.0f : 127.0f / range);
   I32 sum = i32_set1(0);
-#pragma GCC unroll 8
+  PIPO_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) {
     const I32 q = i32_round(f32_mul(values[v], inverse));
     sum = i32_add(sum, q);
@@ -65,7 +66,8 @@ static void prepare_rows(const float* x, std::int64_t x_stride, std::int32_t k, 
       for (std::int32_t i = 0; i < k_padded; i += kLanes) f32_store(out.f32 + at + i, load_or_zero(from + i, k - i));
     }
     if (out.bf16 != nullptr) {
-      for (std::int32_t i = 0; i < k_padded; i += kLanes) f32_store_bf16(out.bf16 + at + i, load_or_zero(from + i, k - i));
+      for (std::int32_t i = 0; i < k_padded; i += kLanes)
+        f32_store_bf16(out.bf16 + at + i, load_or_zero(from + i, k - i));
     }
   }
 }

@@ -45,7 +45,9 @@ struct Int8Dot {
     *first = _mm256_xor_si256(load_half(block + 64 * j, vector), flip);
     *second = _mm256_xor_si256(load_half(block + 64 * (j + 4), vector), flip);
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x)); }
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
 };
 
@@ -56,7 +58,9 @@ struct Int4Dot {
   static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
     load_nibbles(block + 64 * j, vector, first, second);
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x)); }
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
 };
 #else

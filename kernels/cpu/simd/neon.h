@@ -53,9 +53,7 @@ static inline F32 f32_from_i32(I32 a) { return vcvtq_f32_s32(a); }
 static inline F32 f32_from_bits(I32 a) { return vreinterpretq_f32_s32(a); }
 static inline I32 i32_from_bits(F32 a) { return vreinterpretq_s32_f32(a); }
 
-static inline F32 f32_load_bf16(const std::uint16_t* p) {
-  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
-}
+static inline F32 f32_load_bf16(const std::uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 static inline void f32_store_bf16(std::uint16_t* p, F32 x) {
   const uint32x4_t bits = vreinterpretq_u32_f32(x);
   const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
