@@ -86,6 +86,17 @@ TEST("cancelling from another thread stops within a decode step") {
   CHECK(again.slots == engine->create_session(64)->generate(greedy({1, 2, 3, 4}, 30)).slots);
 }
 
+TEST("a request that was withdrawn before it began does no work") {
+  const auto engine = test::load_golden("tiny-08b");
+  const auto session = engine->create_session(64);
+  const std::atomic<bool> withdrawn{true};
+  GenerateRequest request = greedy({1, 2, 3, 4}, 10);
+  request.cancelled = &withdrawn;
+  const GenerateResult result = session->generate(request);
+  CHECK(result.stop_reason == StopReason::kCancelled);
+  CHECK(result.stats.extend_positions == 0 && result.tokens.empty() && session->positions() == 0);
+}
+
 TEST("cancelling a prefill stops within a layer, and what was done before counts") {
   const test::TempFolder folder;
   const auto engine = slow_engine(folder);

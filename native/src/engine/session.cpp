@@ -91,8 +91,8 @@ GenerateResult SessionCore::generate(const GenerateRequest& request, const StepF
 
   GenerateResult result;
   result.stats.prompt_tokens = static_cast<std::int32_t>(request.prompt_ids.size());
-  DecodeContext context{
-      engine_->model(), timeline_, engine_->turns(), stop_signal(request.cancelled), request, sampler, on_step, clock, result};
+  const StopSignal stop = stop_signal(request.cancelled);
+  DecodeContext context{engine_->model(), timeline_, engine_->turns(), stop, request, sampler, on_step, clock, result};
   try {
     const auto stopped = prefill(context, slots);
     if (stopped) {
