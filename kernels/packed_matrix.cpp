@@ -36,91 +36,126 @@ std::uint16_t to_bf16(float x) {
 
 float from_bf16(std::uint16_t x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16); }
 
+/// Loops over a group go by this many neighbours, each with its own sum, so that compilers use vectors of any baseline.
+constexpr int kNeighbours = 8;
+
 /// Nearest even for |x| < 2^22, and, unlike std::nearbyint, in vector code of every baseline.
 float round_small(float x) {
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23
   return (x + kShift) - kShift;
 }
 
-float clamp(float x, float low, float high) { return x < low ? low : (x > high ? high : x); }
+/// Rounding to whole multiples of a bf16 scale.
+struct Grid {
+  std::uint16_t scale;  ///< bf16
+  float step, inverse;
+  float low, high;
 
-/// One group of one row after rounding: w ~ scale * q.
-struct QuantisedGroup {
-  std::uint16_t scale = 0;  ///< bf16
-  float q[kMaxGroup] = {};  ///< whole numbers
-};
+  Grid(float wanted_scale, WeightType type)
+      : scale(to_bf16(wanted_scale)),
+        step(from_bf16(scale)),
+        inverse(1.0f / step),
+        low(type == WeightType::kInt8 ? -127.0f : -8.0f),
+        high(type == WeightType::kInt8 ? 127.0f : 7.0f) {}
 
-struct Range {
-  float low;
-  float high;
-};
-
-/// Rounds `w` [count] to multiples of bf16(scale) and returns the sum of squared errors.
-float round_group(const float* w, int count, float scale, Range range, QuantisedGroup* out) {
-  out->scale = to_bf16(scale);
-  const float step = from_bf16(out->scale);
-  const float inverse = step != 0.0f ? 1.0f / step : 0.0f;
-  float error = 0.0f;
-  for (int i = 0; i < count; ++i) {
-    out->q[i] = clamp(round_small(w[i] * inverse), range.low, range.high);
-    const float difference = w[i] - step * out->q[i];
-    error += difference * difference;
+  float round(float w) const {
+    const float q = round_small(w * inverse);
+    const float at_least = q < low ? low : q;
+    return at_least > high ? high : at_least;
   }
-  return error;
+};
+
+float squared_error(const float* w, int count, const Grid& grid) {
+  float sums[kNeighbours] = {};
+  for (int i = 0; i < count; i += kNeighbours) {
+    for (int j = 0; j < kNeighbours; ++j) {
+      const float difference = w[i + j] - grid.step * grid.round(w[i + j]);
+      sums[j] += difference * difference;
+    }
+  }
+  float total = 0.0f;
+  for (const float sum : sums) total += sum;
+  return total;
 }
 
 /// The weight of the largest magnitude, with its sign; NaN if any weight is not finite.
 float extreme_weight(const float* w, int count) {
-  float extreme = 0.0f;
-  for (int i = 0; i < count; ++i) {
-    if (!std::isfinite(w[i])) return NAN;
-    if (std::fabs(w[i]) > std::fabs(extreme)) extreme = w[i];
+  float low[kNeighbours] = {}, high[kNeighbours] = {}, not_finite[kNeighbours] = {};
+  for (int i = 0; i < count; i += kNeighbours) {
+    for (int j = 0; j < kNeighbours; ++j) {
+      low[j] = w[i + j] < low[j] ? w[i + j] : low[j];
+      high[j] = w[i + j] > high[j] ? w[i + j] : high[j];
+      not_finite[j] += w[i + j] * 0.0f;
+    }
   }
-  return extreme;
+  float least = 0.0f, most = 0.0f, any = 0.0f;
+  for (int j = 0; j < kNeighbours; ++j) {
+    least = low[j] < least ? low[j] : least;
+    most = high[j] > most ? high[j] : most;
+    any += not_finite[j];
+  }
+  return any != 0.0f ? NAN : (most >= -least ? most : least);
 }
+
+/// The range [-8, 7] is lopsided and few values lie at its ends: the best of a few scales has clearly less error than
+/// the one that maps the extreme weight to -8.
+Grid best_int4_grid(const float* w, int count, float extreme) {
+  constexpr float kOtherDivisors[] = {-7.5f, -7.0f, -8.75f, 7.0f};
+  Grid best(extreme / -8.0f, WeightType::kInt4);
+  float least = squared_error(w, count, best);
+  for (const float divisor : kOtherDivisors) {
+    const Grid candidate(extreme / divisor, WeightType::kInt4);
+    const float error = squared_error(w, count, candidate);
+    if (error >= least) continue;
+    least = error;
+    best = candidate;
+  }
+  return best;
+}
+
+/// One group of one row after rounding: w ~ scale * q.
+struct QuantisedGroup {
+  std::uint16_t scale = 0;  ///< bf16
+  std::int8_t q[kMaxGroup] = {};
+};
 
 /// A scale whose reciprocal overflows is not worth keeping: such a group is zero. A group with a weight that is not
 /// finite gets the scale NaN, so that damage shows up in the outputs.
-void quantise_group(WeightType type, const float* w, int count, QuantisedGroup* out) {
+QuantisedGroup quantise_group(WeightType type, const float* w, int count) {
+  QuantisedGroup out;
   const float extreme = extreme_weight(w, count);
-  *out = {};
   if (std::isnan(extreme)) {
-    out->scale = to_bf16(extreme);
-    return;
+    out.scale = to_bf16(extreme);
+  } else if (std::fabs(extreme) >= 1e-35f) {
+    const Grid grid =
+        type == WeightType::kInt8 ? Grid(std::fabs(extreme) / 127.0f, type) : best_int4_grid(w, count, extreme);
+    out.scale = grid.scale;
+    for (int i = 0; i < count; ++i) out.q[i] = static_cast<std::int8_t>(static_cast<int>(grid.round(w[i])));
   }
-  if (std::fabs(extreme) < 1e-35f) return;
+  return out;
+}
+
+/// Bytes of one row in one block: 32 for int8, 16 for int4; quads of them lie in successive lines.
+void block_bytes_of_row(WeightType type, const std::int8_t* q, std::uint8_t* out) {
   if (type == WeightType::kInt8) {
-    round_group(w, count, std::fabs(extreme) / 127.0f, {-127.0f, 127.0f}, out);
+    std::memcpy(out, q, kBlock);
     return;
   }
-  // The range [-8, 7] is lopsided and few values lie at its ends: the best of a few scales has clearly less error than
-  // the one that maps the extreme weight to -8.
-  constexpr float kDivisors[] = {-8.0f, -7.5f, -7.0f, -8.75f, 7.0f};
-  float least = INFINITY;
-  for (const float divisor : kDivisors) {
-    QuantisedGroup candidate;
-    const float error = round_group(w, count, extreme / divisor, {-8.0f, 7.0f}, &candidate);
-    if (error >= least) continue;
-    least = error;
-    *out = candidate;
+  for (int i = 0; i < kBlock / 2; ++i) {
+    out[i] = static_cast<std::uint8_t>((q[i] + 8) | ((q[i + kBlock / 2] + 8) << 4));
   }
 }
 
 void store_quantised(WeightType type, int group, std::uint8_t* panel, int row, int index,
                      const QuantisedGroup& values) {
   std::memcpy(panel + layout::scale_offset(type, group, index, row), &values.scale, 2);
+  const int row_bytes = type == WeightType::kInt8 ? kBlock : kBlock / 2;
   for (int i = 0; i < group; i += kBlock) {
     std::uint8_t* block = panel + layout::block_offset(type, group, (index * group + i) / kBlock) + 4 * row;
-    const float* q = values.q + i;
-    for (int j = 0; j < kBlock / 2; ++j) {
-      std::uint8_t* low = block + j / 4 * layout::kLineBytes + j % 4;
-      if (type == WeightType::kInt8) {
-        low[0] = static_cast<std::uint8_t>(static_cast<std::int8_t>(q[j]));
-        low[4 * layout::kLineBytes] = static_cast<std::uint8_t>(static_cast<std::int8_t>(q[j + kBlock / 2]));
-      } else {
-        low[0] =
-            static_cast<std::uint8_t>(static_cast<int>(q[j] + 8.0f) | static_cast<int>(q[j + kBlock / 2] + 8.0f) << 4);
-      }
+    std::uint8_t bytes[kBlock];
+    block_bytes_of_row(type, values.q + i, bytes);
+    for (int quad = 0; quad < row_bytes / 4; ++quad) {
+      std::memcpy(block + quad * layout::kLineBytes, bytes + 4 * quad, 4);
     }
   }
 }
@@ -133,9 +168,7 @@ void pack_quantised_row(WeightType type, int group, int k, const float* w, std::
     const int first = index * group;
     const int count = w == nullptr || first >= k ? 0 : (k - first < group ? k - first : group);
     if (count > 0) std::memcpy(values, w + first, sizeof(float) * count);
-    QuantisedGroup quantised;
-    quantise_group(type, values, group, &quantised);
-    store_quantised(type, group, panel, row, index, quantised);
+    store_quantised(type, group, panel, row, index, quantise_group(type, values, group));
   }
 }
 
@@ -152,21 +185,30 @@ void pack_float_row(WeightType type, int k, const float* w, std::uint8_t* panel,
   }
 }
 
+/// The 32 whole numbers of one row in one block; `block` points at the row's first quad.
+void load_block(WeightType type, const std::uint8_t* block, std::int8_t* q) {
+  const int lines = type == WeightType::kInt8 ? kBlock / 4 : kBlock / 8;
+  std::uint8_t bytes[kBlock];
+  for (int line = 0; line < lines; ++line) std::memcpy(bytes + 4 * line, block + line * layout::kLineBytes, 4);
+  if (type == WeightType::kInt8) {
+    std::memcpy(q, bytes, kBlock);
+    return;
+  }
+  for (int i = 0; i < kBlock / 2; ++i) {
+    q[i] = static_cast<std::int8_t>((bytes[i] & 15) - 8);
+    q[i + kBlock / 2] = static_cast<std::int8_t>((bytes[i] >> 4) - 8);
+  }
+}
+
 void unpack_quantised_row(const PackedMatrix& matrix, const std::uint8_t* panel, int row, float* out) {
-  for (int i = 0; i < matrix.k; ++i) {
-    const int in_block = i % kBlock, half = in_block % (kBlock / 2);
-    const std::uint8_t* block =
-        panel + layout::block_offset(matrix.type, matrix.group, i / kBlock) + 4 * row + half % 4;
-    int q;
-    if (matrix.type == WeightType::kInt8) {
-      q = static_cast<std::int8_t>(block[in_block / 4 * layout::kLineBytes]);
-    } else {
-      const std::uint8_t both = block[half / 4 * layout::kLineBytes];
-      q = (in_block < kBlock / 2 ? both & 15 : both >> 4) - 8;
-    }
-    std::uint16_t scale;
-    std::memcpy(&scale, panel + layout::scale_offset(matrix.type, matrix.group, i / matrix.group, row), 2);
-    out[i] = from_bf16(scale) * static_cast<float>(q);
+  for (int first = 0; first < matrix.k; first += kBlock) {
+    std::uint16_t bits;
+    std::memcpy(&bits, panel + layout::scale_offset(matrix.type, matrix.group, first / matrix.group, row), 2);
+    std::int8_t q[kBlock];
+    load_block(matrix.type, panel + layout::block_offset(matrix.type, matrix.group, first / kBlock) + 4 * row, q);
+    const float scale = from_bf16(bits);
+    const int count = matrix.k - first < kBlock ? matrix.k - first : kBlock;
+    for (int i = 0; i < count; ++i) out[first + i] = scale * static_cast<float>(q[i]);
   }
 }
 
