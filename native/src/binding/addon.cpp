@@ -91,8 +91,19 @@ Napi::Value measure_read_bandwidth(const Napi::CallbackInfo& info) {
   });
 }
 
+/// `process.exit()` ends a process without cleanup hooks: static objects go while threads still use them. The event
+/// that announces it comes first.
+void stop_at_exit(Napi::Env env) {
+  const Napi::Value process = env.Global().Get("process");
+  if (!process.IsObject()) return;
+  const auto listener = [](const Napi::CallbackInfo& info) { tasks_of(info.Env()).shut_down(); };
+  const Napi::Function on = process.As<Napi::Object>().Get("on").As<Napi::Function>();
+  on.Call(process, {Napi::String::New(env, "exit"), Napi::Function::New(env, listener, "stopPipoEngine")});
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonData(env));
+  stop_at_exit(env);
   exports.Set("load", Napi::Function::New<load>(env, "load"));
   exports.Set("loadPacked", Napi::Function::New<load_packed>(env, "loadPacked"));
   exports.Set("packRandom", Napi::Function::New<pack_random>(env, "packRandom"));

@@ -40,6 +40,8 @@ class TaskRunner {
   Napi::Promise start(Napi::Env env, std::unique_ptr<Task> task);
   /// Makes the environment's thread call `deliver` soon. From any thread.
   void notify();
+  /// Cancels and joins every task; nothing is started or settled any more.
+  void shut_down();
 
  private:
   struct Running;
@@ -49,7 +51,6 @@ class TaskRunner {
   void run_on_thread(Running& running);
   void deliver_all(Napi::Env env);
   void settle(Napi::Env env, Running& running);
-  void shut_down();
 
   Wake wake_;
   std::atomic<bool> wake_pending_{false};
