@@ -34,7 +34,7 @@ DECODE_THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 MAX_LINE_TOKENS = 24
 LINE_PROMPT_TOKENS = 320
 DECODE_ROWS = 32
-EDIT_SIMILARITY_TOLERANCE = 0.01
+WANTED_PRECISION = 0.75
 BINS = 10
 
 
@@ -230,11 +230,9 @@ def decode_lines(
     return scores, lines
 
 
-def choose_threshold(rows: list[dict[str, float]]) -> float:
-    """The smallest threshold whose edit similarity is within the tolerance of decoding one token per step."""
-    best = next(r["editSimilarity"] for r in rows if r["threshold"] >= 1)
-    fine = [r["threshold"] for r in rows if r["editSimilarity"] >= best - EDIT_SIMILARITY_TOLERANCE]
-    return min(fine)
+def choose_threshold(gate: list[dict[str, float]]) -> float:
+    """The smallest threshold at which enough of the accepted drafts are right."""
+    return min(row["threshold"] for row in gate if row["precision"] >= WANTED_PRECISION)
 
 
 def markdown(report: dict) -> str:
@@ -296,7 +294,7 @@ def evaluate(model: PipoModel, tokenizer: Tokenizer, files: list[TextFile], rows
                 {"language": t.language, "typed": t.shown, "suggested": c, "expected": t.expected}
                 for t, c in list(zip(drawn, completed, strict=True))[:: max(1, len(drawn) // 24)]
             ]
-    report["chosenThreshold"] = choose_threshold(report["lines"])
+    report["chosenThreshold"] = choose_threshold(report["gate"])
     return report
 
 
