@@ -25,7 +25,7 @@ PERMISSIVE = re.compile(
 RESTRICTED = re.compile(r"\b(a?gpl|lgpl|mpl|mozilla|epl|eclipse|gnu|sspl|busl|proprietary|cc-by-nc|other/)", re.I)
 
 # Whole packages that are never trained on: evaluation measures on these.
-HELD_OUT = frozenset({"click", "flask", "rich", "tqdm", "hono", "commander", "immer", "kysely"})
+HELD_OUT = frozenset({"click", "flask", "rich", "hono", "commander", "immer", "kysely"})
 
 EXTENSIONS = {".py": "python", ".ts": "typescript", ".tsx": "typescript", ".mts": "typescript", ".js": "javascript",
               ".mjs": "javascript", ".cjs": "javascript"}  # fmt: skip
