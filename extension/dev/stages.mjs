@@ -67,7 +67,7 @@ export const nativeTests = () => ctest({ folder: "build/native-tests", buildType
  * @type {Stage}
  */
 export const addressSanitizer = () =>
-  ctest({ folder: "build/native-asan", buildType: "RelWithDebInfo", options: ["-DPIPO_SANITIZE=address,undefined"] });
+  ctest({ folder: "build/native-asan", buildType: "RelWithDebInfo", options: ["-DPIPO_SANITIZE=address,undefined"], parallel: true });
 
 /** Data races.
  * @type {Stage}
@@ -77,6 +77,7 @@ export const threadSanitizer = () =>
     folder: "build/native-tsan",
     buildType: "RelWithDebInfo",
     options: ["-DPIPO_SANITIZE=thread"],
+    parallel: true,
     // Its shadow memory needs the usual address layout, which newer kernels randomise too far.
     wrapper: ask("setarch", ["-R", "true"]) === undefined ? [] : ["setarch", "-R"],
   });
@@ -99,21 +100,26 @@ export async function armTests() {
       "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
       "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu",
     ],
+    // What the kernels compute; the rest of the engine is the same code as on this machine, and emulation is slow.
+    only: "kernels|golden|quantised",
+    parallel: true,
   });
 }
 
 /**
- * @param {{ folder: string, buildType: string, options?: readonly string[], wrapper?: readonly string[] }} how
+ * @param {{ folder: string, buildType: string, options?: readonly string[], only?: string, parallel?: boolean, wrapper?: readonly string[] }} how
+ *   `only` is a pattern of test names; `parallel` is for runs in which no test looks at the time
  * @returns {Promise<Count>}
  */
-async function ctest({ folder, buildType, options = [], wrapper = [] }) {
+async function ctest({ folder, buildType, options = [], only, parallel = false, wrapper = [] }) {
   await ensure(needs.nativeBuild);
   const place = inRoot(folder);
   const generator = ask("ninja", ["--version"]) === undefined ? [] : ["-G", "Ninja"];
   const configure = ["-S", inRoot(), "-B", place, `-DCMAKE_BUILD_TYPE=${buildType}`, "-DPIPO_BUILD_TESTS=ON", "-DPIPO_BUILD_ADDON=OFF"];
   await run("cmake", [...configure, ...(existsSync(path.join(place, "CMakeCache.txt")) ? [] : generator), ...options], { quiet: true });
   await run("cmake", ["--build", place, "--parallel", String(buildJobs)], { quiet: true, onOutput: showProgress });
-  const command = [...wrapper, "ctest", "--test-dir", place, "--verbose"];
+  const selection = [...(only === undefined ? [] : ["--tests-regex", only]), ...(parallel ? ["--parallel", String(buildJobs)] : [])];
+  const command = [...wrapper, "ctest", "--test-dir", place, "--verbose", ...selection];
   const output = await run(/** @type {string} */ (command[0]), command.slice(1), { quiet: true, returnOnFailure: true });
   const count = countNative(output);
   if (0 < count.failed) process.stdout.write(failingLines(output));
