@@ -56,15 +56,15 @@ describe("the repository", () => {
   const files = folders.flatMap((folder) => sourcesIn(folder, texts)).filter(({ path: file }) => !file.startsWith("test/architecture/"));
 
   it("names no directory of one machine", () => {
-    const places = /(?<![\w.~/-])\/(?:work|opt|root|home\/(?!me\b|user\b|you\b)\w+)\/[\w.-]+/g;
-    expect("/work/main x".match(places)).toHaveLength(1);
+    const places = /(?<![\w.~/-])\/(?:work|opt|srv|root|home\/(?!me\b|user\b|you\b)\w+)\/[\w.-]+/g;
+    expect(["", "home", "somebody", "project"].join("/").match(places)).toHaveLength(1);
     expect(violations(files, ({ text }) => text.match(places) ?? [], () => true)).toEqual([]);
   });
 
   it("names no package registry", () => {
     const hosts = /\b(?:registry\.(?:npmjs|yarnpkg)|pypi|pythonhosted|npmmirror|deb\.debian|archive\.ubuntu)\.(?:org|com)\b/g;
     const lockFile = { path: "package-lock.json", text: readFileSync(path.join(root, "package-lock.json"), "utf8") };
-    expect("https://pypi.org/simple".match(hosts)).toHaveLength(1);
+    expect(["pypi", "org"].join(".").match(hosts)).toHaveLength(1);
     expect(violations([...files, lockFile], ({ text }) => text.match(hosts) ?? [], () => true)).toEqual([]);
   });
 });
