@@ -71,8 +71,15 @@ describe("suggestions in VS Code", () => {
       await window.ready();
       await window.workbench.focusEnd(window.file);
       const typed = "export function distance(a: Point, b: Point): number {\n  return Math.sqrt(";
-      // Slower than VS Code's own wait, so that every key makes a request; quicker than an answer.
-      await window.type(typed, 70);
+      // Slower than VS Code's own wait, so that every key makes a request. The server stands still meanwhile, as on a
+      // machine that is busy: it would otherwise answer between two keys.
+      const server = await window.serverProcess();
+      process.kill(server, "SIGSTOP");
+      try {
+        await window.type(typed, 70);
+      } finally {
+        process.kill(server, "SIGCONT");
+      }
       const suggested = await window.waitForGhostText();
       await window.workbench.press("Tab");
       await window.expectSaved(typescriptFile + typed, suggested);
