@@ -29,6 +29,7 @@ export_model() {
     --tokenizer "$cache/tokenizer" --out "$cache/model" --threshold "$1"
 }
 export_model 0.5
-"$python" -m pipo.evaluate --model "$cache/model" --data "$cache/data" --out "$cache/evaluation" --threads "$threads"
+"$python" -m pipo.evaluate --model "$cache/model" --data "$cache/data" --out "$cache/evaluation" --threads "$threads" \
+  --tasks 96
 export_model "$("$python" -c "import json, sys; print(json.load(open(sys.argv[1]))['chosenThreshold'])" "$cache/evaluation/evaluation.json")"
 echo "model directory: $cache/model"

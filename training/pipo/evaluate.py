@@ -81,7 +81,7 @@ def teacher_forced(model: PipoModel, files: list[TextFile], sampler: Sampler, ro
     return TeacherForced(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def gate_table(measured: TeacherForced) -> list[dict[str, float]]:
+def gate_table(measured: TeacherForced) -> list[dict[str, float | None]]:
     """Per threshold: share accepted, share of accepted drafts that are right, and the same for a random gate.
 
     A random gate that accepts the same share is right as often as drafts are on the whole.
@@ -95,7 +95,7 @@ def gate_table(measured: TeacherForced) -> list[dict[str, float]]:
             {
                 "threshold": threshold,
                 "acceptanceRate": accepted.float().mean().item(),
-                "precision": right.mean().item() if len(right) else float("nan"),
+                "precision": right.mean().item() if len(right) else None,
                 "randomPrecision": base,
                 "rightDraftsAccepted": right.sum().item() / max(measured.right.sum().item(), 1),
             }
@@ -230,19 +230,24 @@ def decode_lines(
     return scores, lines
 
 
-def choose_threshold(gate: list[dict[str, float]]) -> float:
-    """The smallest threshold at which enough of the accepted drafts are right."""
-    return min(row["threshold"] for row in gate if row["precision"] >= WANTED_PRECISION)
+def choose_threshold(gate: list[dict[str, float | None]]) -> float:
+    """The smallest threshold at which enough of the accepted drafts are right, or the largest one measured."""
+    good = [row["threshold"] for row in gate if (row["precision"] or 0.0) >= WANTED_PRECISION]
+    return min(good, default=max(THRESHOLDS))
 
 
 def markdown(report: dict) -> str:
     """The report as three tables."""
+
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
     gate = [
         "| threshold | accepted | right among accepted | random gate | right drafts kept |",
         "|---|---|---|---|---|",
     ]
     gate += [
-        f"| {r['threshold']:.1f} | {r['acceptanceRate']:.3f} | {r['precision']:.3f} | {r['randomPrecision']:.3f} "
+        f"| {r['threshold']:.1f} | {r['acceptanceRate']:.3f} | {number(r['precision'])} | {r['randomPrecision']:.3f} "
         f"| {r['rightDraftsAccepted']:.3f} |"
         for r in report["gate"]
     ]

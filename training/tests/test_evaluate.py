@@ -24,6 +24,13 @@ def test_a_gate_is_compared_with_a_random_one_of_the_same_rate() -> None:
     assert choose_threshold(list(rows.values())) == 0.2  # 3 of 4 accepted drafts are right
 
 
+def test_a_model_whose_drafts_are_never_good_enough_gets_the_strictest_threshold() -> None:
+    bad = TeacherForced(torch.ones(2), torch.ones(2), torch.tensor([0.35, 0.45]), torch.tensor([False, False]))
+    rows = gate_table(bad)
+    assert rows[-1]["precision"] is None  # nothing accepted
+    assert choose_threshold(rows) == 0.9
+
+
 def test_a_confidence_that_equals_the_probability_is_calibrated() -> None:
     rows, error = calibration(measured())
     assert error == pytest.approx(0.0, abs=1e-6)
