@@ -41,7 +41,7 @@ describe("suggestions in VS Code", () => {
   });
 
   test("Python, with VS Code's own editor settings", async () => {
-    await inWindow({ files: { "inventory.py": pythonFile }, defaultEditor: true }, async (window) => {
+    await inWindow({ files: { "inventory.py": pythonFile }, settings: showEverything, defaultEditor: true }, async (window) => {
       await window.ready();
       await window.workbench.focusEnd(window.file);
       const { suggested } = await window.typeUntilSuggested(pythonAttempts);

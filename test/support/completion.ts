@@ -46,15 +46,20 @@ export function contextAt(marked: string, options: RequestOptions = {}): Documen
   return context;
 }
 
-/** A completion service over a fake model, with everything that it said about its state. */
+/**
+ * A completion service over a fake model, with everything that it said about its state. Answers are what stands behind
+ * the cursor: where the prompt holds a space back, the fake model writes it first, as a real one does.
+ */
 export class ServiceUnderTest {
   readonly model: FakeModel;
   readonly models: ModelKeeper;
   readonly service: CompletionService;
   readonly statuses: ServerStatus[] = [];
+  /** By the end of the prefix in the prompt: whether the newest such request had a space behind it. */
+  private readonly spaces = new Map<string, "" | " ">();
 
   constructor(answer: (prompt: string) => FakeAnswer | string, options: FakeModelOptions = {}, open?: OpenModel) {
-    this.model = new FakeModel(answer, options);
+    this.model = new FakeModel((prompt) => this.withSpace(answer(prompt), prompt), options);
     const board = new StatusBoard((status) => this.statuses.push(status));
     this.models = new ModelKeeper(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
     this.service = new CompletionService(this.models, board, silentLogger);
@@ -62,7 +67,10 @@ export class ServiceUnderTest {
   }
 
   complete(marked: string, options: RequestOptions = {}): Promise<CompletionResult> {
-    return this.service.complete(requestAt(marked, options));
+    const request = requestAt(marked, options);
+    const context = documentContext(request);
+    if (typeof context !== "string") this.spaces.set(endOf(context.prefix.replace(/(?<=\S) $/, "")), /\S $/.test(context.prefix) ? " " : "");
+    return this.service.complete(request);
   }
 
   /** The suggested text, or the reason in parentheses. */
@@ -70,4 +78,15 @@ export class ServiceUnderTest {
     const result = await this.complete(marked, options);
     return result.kind === "suggestion" ? result.suggestion.text : `(${result.reason})`;
   }
+
+  private withSpace(said: FakeAnswer | string, prompt: string): FakeAnswer | string {
+    const prefix = /<\|fim_prefix\|>(.*?)(?:<\|fim_(?:middle|suffix)\|>|$)/s.exec(prompt)?.[1] ?? "";
+    const space = this.spaces.get(endOf(prefix)) ?? "";
+    return typeof said === "string" ? space + said : { ...said, text: space + said.text };
+  }
+}
+
+/** The line of the cursor, which tells the requests of one test apart. */
+function endOf(text: string): string {
+  return text.slice(text.lastIndexOf("\n") + 1);
 }

@@ -6,6 +6,8 @@ import { Sureness } from "./sureness.js";
 
 export interface GenerationLimits {
   readonly rule: ExtentRule;
+  /** What the model has to write first; it stands in the document already and is taken off. */
+  readonly heldBack: string;
   /** The suggestion ends before the first line of which the model is less sure, 0..1. */
   readonly minConfidence: number;
   /** From the first token on. */
@@ -16,7 +18,8 @@ export interface GenerationLimits {
 
 /**
  * Why writing ended: by the model itself, the extent, going round in circles, a line of which the model is not sure
- * (`unsure` where that is the first one), a limit of tokens or time, or because nobody waits.
+ * (`unsure` where that is the first one, or where it would not go on from the text before the cursor), a limit of tokens
+ * or time, or because nobody waits.
  */
 export type GenerationEnd =
   | "model"
@@ -66,16 +69,20 @@ class Writing {
   private sureLength: number | undefined;
   private firstAt: number | undefined;
   private readonly sureness: Sureness;
+  private owed: string;
 
   constructor(
     private readonly limits: GenerationLimits,
     private readonly stopIds: readonly number[],
   ) {
     this.sureness = new Sureness(limits.minConfidence);
+    this.owed = limits.heldBack;
   }
 
-  add({ text, step }: TextStep): void {
+  add({ text: written, step }: TextStep): void {
     this.firstAt ??= performance.now();
+    const text = this.withoutOwed(written);
+    if (text === undefined) return this.endWhereUnsure(0);
     this.endWhereUnsure(this.sureness.add(text, this.logprobsOf(step)));
     this.text += text;
     if (this.end !== undefined) return;
@@ -97,6 +104,15 @@ class Writing {
 
   get confidence(): number | null {
     return this.sureness.confidence;
+  }
+
+  /** The text behind what the document has already; undefined where the model goes on with something else. */
+  private withoutOwed(text: string): string | undefined {
+    if (text === "") return text;
+    if (!text.startsWith(this.owed)) return undefined;
+    const rest = text.slice(this.owed.length);
+    this.owed = "";
+    return rest;
   }
 
   private endWhereUnsure(sureLength: number | undefined): void {

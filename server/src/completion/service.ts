@@ -147,7 +147,8 @@ export class CompletionService {
   ): Promise<Generation> {
     const { minConfidence, timeLimitMs } = completion;
     const block = rule.extent === "block";
-    const limits = { rule, minConfidence, timeLimitMs: block ? 2 * timeLimitMs : timeLimitMs, signal };
+    const { heldBack } = prompt;
+    const limits = { rule, heldBack, minConfidence, timeLimitMs: block ? 2 * timeLimitMs : timeLimitMs, signal };
     const request = {
       promptIds: prompt.ids,
       maxNewTokens: block ? maxBlockTokens : maxLineTokens,

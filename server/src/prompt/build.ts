@@ -33,6 +33,11 @@ export interface PromptText extends PrefixText {
 
 export interface Prompt {
   readonly ids: Int32Array;
+  /**
+   * A space before the cursor that the prompt leaves out and the model has to write itself. Most tokens of words begin
+   * with their space: behind a space that stands alone a model expects the few that do not, such as digits.
+   */
+  readonly heldBack: "" | " ";
   /** The text that went in on either side of the cursor. */
   readonly prefix: string;
   readonly suffix: string;
@@ -57,7 +62,9 @@ export class PromptBuilder {
   build(text: PromptText, budget: PromptBudget): Prompt {
     const suffix = this.suffixWithin(text.suffix, budget.suffixTokens);
     const prefix = this.window.choose(text, budget.prefixTokens);
-    return { ids: this.idsOf({ fileName: text.fileName, prefix, suffix }), prefix, suffix };
+    const heldBack = /\S $/.test(prefix) ? " " : "";
+    const asked = prefix.slice(0, prefix.length - heldBack.length);
+    return { ids: this.idsOf({ fileName: text.fileName, prefix: asked, suffix }), heldBack, prefix, suffix };
   }
 
   forget(uri: string): void {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { endsInLoop, startOfLoop } from "../../../server/src/completion/loop.js";
-import { wholeParts } from "../../../server/src/completion/generation.js";
+import { generate, wholeParts } from "../../../server/src/completion/generation.js";
 import { Sureness } from "../../../server/src/completion/sureness.js";
+import { FakeModel } from "../../support/fakeEngine.js";
 
 /** Steps with the probability of both their tokens; gives what `add` said of each. */
 function judge(minConfidence: number, steps: readonly (readonly [text: string, probability: number])[]) {
@@ -39,6 +40,27 @@ describe("how sure the model is", () => {
   it("counts blank lines at the beginning with the first line", () => {
     expect(judge(0.5, [["\n  ", 0.2], ["ab", 0.2]]).last).toBe(0);
     expect(judge(0.5, [["\n  ", 0.9], ["ab", 0.9], ["\n", 0.9], ["cd", 0.1]])).toMatchObject({ last: 5 });
+  });
+});
+
+describe("a space that the prompt holds back", () => {
+  const written = async (text: string, heldBack: string) => {
+    const request = { promptIds: Int32Array.of(40), maxNewTokens: 30, mode: "pair", stopIds: [1] } as const;
+    const rule = { extent: "line", maxLines: 1, linePrefix: "return ", nextLine: "" } as const;
+    const limits = { rule, heldBack, minConfidence: 0, timeLimitMs: 1_000, signal: new AbortController().signal };
+    const { text: shown, end } = await generate(new FakeModel(() => text).createSession(), request, limits);
+    return { shown, end };
+  };
+
+  it("is written by the model and taken off", async () => {
+    expect(await written(" a + b", " ")).toEqual({ shown: "a + b", end: "model" });
+    expect(await written("  a", " ")).toEqual({ shown: " a", end: "model" });
+    expect(await written(" a", "")).toEqual({ shown: " a", end: "model" });
+  });
+
+  it("ends the suggestion where the model goes on with something else", async () => {
+    expect(await written("ed a value", " ")).toEqual({ shown: "", end: "unsure" });
+    expect(await written("", " ")).toEqual({ shown: "", end: "model" });
   });
 });
 

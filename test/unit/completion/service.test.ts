@@ -15,9 +15,9 @@ describe("a suggestion", () => {
       suggestion: { id: "1", text: "a + b;", start: 30, end: 30, source: "model" },
     });
     expect(model.prompts[0]).toBe(
-      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return <|fim_middle|>",
+      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return<|fim_middle|>",
     );
-    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 6, steps: 3, accepted: 3 });
+    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 7, steps: 4, accepted: 3 });
   });
 
   it.each([

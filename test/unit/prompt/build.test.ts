@@ -22,6 +22,18 @@ describe("the window of a prompt", () => {
     expect([prefix, suffix]).toEqual(["a\nb", "c\nd"]);
   });
 
+  it("leaves out a space that stands alone before the cursor, and says so", () => {
+    const spelled = (marked: string) => {
+      const { ids, heldBack, prefix } = builder("joined").build(contextAt(marked), budget);
+      return { end: new CharacterTokenizer().spell(ids).split("\n").at(-1), heldBack, prefix };
+    };
+    expect(spelled("return █")).toEqual({ end: "return", heldBack: " ", prefix: "return " });
+    expect(spelled("return█")).toEqual({ end: "return", heldBack: "", prefix: "return" });
+    // Indentation and alignment are no single spaces: they have tokens of their own.
+    expect(spelled("  █")).toMatchObject({ end: "  ", heldBack: "" });
+    expect(spelled("a  █")).toMatchObject({ end: "a  ", heldBack: "" });
+  });
+
   it("keeps within the budget on both sides, in whole lines", () => {
     const { prefix, suffix, ids } = builder().build(contextAt(`${numbered(200)}█\n${numbered(200)}`), budget);
     expect(prefix.length).toBeLessThanOrEqual(budget.prefixTokens);
