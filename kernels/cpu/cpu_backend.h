@@ -50,8 +50,6 @@ class CpuBackend final : public Backend {
                    const float* a, const float* b, std::int32_t rows, const DeltaNetState& state, float* out) override;
 
  private:
-  struct MatmulPlan;
-
   /// Rounds or copies the input rows as the terms need them; null pointers in the result mean "no memory".
   bool prepare_input(const float* x, std::int64_t x_stride, std::int32_t m, const MatmulTerm* terms,
                      std::int32_t n_terms, MatmulInput* input);
@@ -63,6 +61,7 @@ class CpuBackend final : public Backend {
   const Target& target_;
   ThreadPool pool_;
   Scratch scratch_;
+  Scratch plan_scratch_;  // beside the input that scratch_ holds meanwhile
 };
 
 template <class Body>

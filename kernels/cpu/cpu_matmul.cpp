@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <vector>
 
 #include "kernels/check_shapes.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -52,14 +51,13 @@ Chunking chunk_term(const PackedMatrix& w, std::int32_t m, std::int64_t chunk_by
   return chunking;
 }
 
-}  // namespace
-
-/// Every chunk of every term, in the order in which threads take them.
-struct CpuBackend::MatmulPlan {
-  std::vector<Chunking> terms;
+/// Every chunk of every term, in the order in which threads take them. `memory` has room for `n_terms`.
+struct MatmulPlan {
+  Chunking* terms;
   int chunks = 0;
 
-  MatmulPlan(const MatmulTerm* from, std::int32_t n_terms, std::int32_t m, int threads) {
+  MatmulPlan(Chunking* memory, const MatmulTerm* from, std::int32_t n_terms, std::int32_t m, int threads)
+      : terms(memory) {
     std::int64_t bytes = 0, panels = 0;
     for (int t = 0; t < n_terms; ++t) {
       bytes += panels_of(*from[t].w) * panel_bytes_of(*from[t].w);
@@ -71,13 +69,14 @@ struct CpuBackend::MatmulPlan {
     const std::int64_t chunk_bytes = std::clamp(bytes / wanted, least, std::max(least, kChunkBytes));
     const std::int64_t panel_chunks = std::max<std::int64_t>(1, std::min(panels / 2, bytes / chunk_bytes));
     const int row_chunks = m > kFewRows && panel_chunks < wanted ? ceil_div(wanted, panel_chunks) : 1;
-    terms.reserve(n_terms);
     for (int t = 0; t < n_terms; ++t) {
-      terms.push_back(chunk_term(*from[t].w, m, chunk_bytes, row_chunks));
-      chunks += terms.back().chunks();
+      terms[t] = chunk_term(*from[t].w, m, chunk_bytes, row_chunks);
+      chunks += terms[t].chunks();
     }
   }
 };
+
+}  // namespace
 
 bool CpuBackend::prepare_input(const float* x, std::int64_t x_stride, std::int32_t m, const MatmulTerm* terms,
                                std::int32_t n_terms, MatmulInput* input) {
@@ -113,7 +112,9 @@ Status CpuBackend::matmul(const float* x, std::int64_t x_stride, std::int32_t m,
   if (status != Status::kOk || m == 0) return status;
   MatmulInput input;
   if (!prepare_input(x, x_stride, m, terms, n_terms, &input)) return Status::kOutOfMemory;
-  const MatmulPlan plan(terms, n_terms, m, threads());
+  auto* memory = static_cast<Chunking*>(plan_scratch_.reserve(n_terms * sizeof(Chunking)));
+  if (memory == nullptr) return Status::kOutOfMemory;
+  const MatmulPlan plan(memory, terms, n_terms, m, threads());
   pool_.parallel_for(plan.chunks, [&](int index, int) {
     int t = 0;
     for (; index >= plan.terms[t].chunks(); ++t) index -= plan.terms[t].chunks();

@@ -37,10 +37,6 @@ export function parseJson<T>(file: string, text: string, schema: ZodType<T>): T 
   );
 }
 
-export async function readJson<T>(file: string, schema: ZodType<T>): Promise<T> {
-  return parseJson(file, await readText(file), schema);
-}
-
 export async function readJsonIfExists<T>(file: string, schema: ZodType<T>): Promise<T | undefined> {
   const text = await readTextIfExists(file);
   return text === undefined ? undefined : parseJson(file, text, schema);

@@ -1,6 +1,7 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Addon, EngineSession, NativeEngine, WeightDtype } from "../../engine/addon.js";
+import { greedy } from "../../engine/engine.js";
 import { shapeConfig, type ShapeName } from "../shapes.js";
 import { ggufBytesPerToken, writeRandomGguf, type GgufQuantisation } from "./gguf.js";
 import { openPeer, type Peer } from "./llamaCpp.js";
@@ -39,16 +40,6 @@ export interface PeerCase {
   readonly pairStepCost: { readonly rejected: number; readonly kept: number };
   readonly bytesPerToken: { readonly ours: number; readonly peer: number };
 }
-
-const greedy = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  repetitionPenalty: 1,
-  seed: 1,
-} as const;
 
 const decodePromptTokens = 8;
 

@@ -1,20 +1,9 @@
 import type { PromptFormat } from "../format.js";
+import { joined } from "./joined.js";
 
-/**
- * Suffix first. The text before the cursor comes last, so while somebody types, consecutive prompts are
- * equal up to the place where the last one ended, and only the typed text is computed.
- */
+/** As {@link joined}, with the token that announces the middle behind the text before the cursor. */
 export const spm: PromptFormat = {
   name: "spm",
-  layout: ({ fileName, prefix, suffix }) => [
-    { token: "<|fim_suffix|>" },
-    { text: suffix },
-    { token: "<|fim_prefix|>" },
-    { token: "<|file_sep|>" },
-    // Tokenized apart, as in training: the line break must not join the prefix's indentation.
-    { text: `${fileName}\n` },
-    { text: prefix },
-    { token: "<|fim_middle|>" },
-  ],
-  stopTokens: ["<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>", "<|repo_name|>"],
+  layout: (parts) => [...joined.layout(parts), { token: "<|fim_middle|>" }],
+  stopTokens: joined.stopTokens,
 };
