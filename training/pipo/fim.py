@@ -8,6 +8,13 @@ The middle follows the prefix without a token between them, so continuing it is 
 A plain sample:
 
     <|file_sep|>{file name}\\n{text}<|im_end|>
+
+Other layouts, for comparison; `line` is what is typed of the cursor's line, with the white space in front of it.
+`<|im_end|>` follows the middle in all of them:
+
+    spm       <|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{file name}\\n{prefix}<|fim_middle|>{middle}
+    psm       <|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>{middle}
+    psm-line  <|fim_prefix|><|file_sep|>{file name}\\n{prefix}<|fim_suffix|>{suffix}<|fim_middle|>{line}{middle}
 """
 
 from __future__ import annotations
@@ -23,6 +30,8 @@ BREAK_EVERY = (20, 200)  # characters between two token breaks of a broken plain
 # Share of breaks and cursors that are moved behind a space. People pause there, and the tokens of ordinary text,
 # which carry their space in front, never show what follows a lone one.
 BEHIND_SPACE_SHARE = 0.35
+LAYOUTS = ("joined", "spm", "psm", "psm-line")
+CHARACTERS_PER_TOKEN = 12  # more than tokens have on average, so that a cut text still fills its budget
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Sample:
 
     ids: list[int]
     response_start: int
+    prompt_weight: float = 1.0  # of predicting the prompt's own tokens in training
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,11 @@ class SpecialIds:
     prefix: int
     suffix: int
     file: int
+    middle: int
 
     @staticmethod
     def of(tokenizer: Tokenizer) -> SpecialIds:
-        names = ("<|endoftext|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|file_sep|>")
+        names = ("<|endoftext|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|file_sep|>", "<|fim_middle|>")
         return SpecialIds(*(tokenizer.token_to_id(name) for name in names))
 
 
@@ -111,16 +122,28 @@ def choose_cut(text: str, random_source: random.Random) -> Cut:
     return Cut(start, min(end, len(text), start + MAX_MIDDLE_CHARACTERS))
 
 
+def apart_from_line(prefix: str) -> tuple[str, str]:
+    """The text before the cursor's line, and the line so far with all white space in front of it.
+
+    A line break shares its token with the indentation behind it and with blank lines before it.
+    """
+    before = prefix[: prefix.rfind("\n") + 1].rstrip()
+    return before, prefix[len(before) :]
+
+
 @dataclass
 class Sampler:
-    """Builds samples of at most `max_tokens` tokens from (file name, text) pairs."""
+    """Builds samples of at most `max_tokens` tokens from (file name, text) pairs; raises ValueError for no layout."""
 
     tokenizer: Tokenizer
     max_tokens: int
     max_suffix_tokens: int = 128
+    layout: str = "joined"
     special: SpecialIds = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout is {self.layout!r}; expected one of {', '.join(LAYOUTS)}")
         self.special = SpecialIds.of(self.tokenizer)
 
     def encode(self, text: str) -> list[int]:
@@ -147,10 +170,20 @@ class Sampler:
     def prompt(self, name: str, prefix: str, suffix: str, max_tokens: int, max_suffix_tokens: int) -> list[int]:
         """The prompt of one completion; keeps the prefix's end and the suffix's start within the budget."""
         s, header = self.special, self.header(name)
-        suffix_ids = self.encode(suffix[: max_suffix_tokens * 12])[:max_suffix_tokens]
-        room = max(max_tokens - len(suffix_ids) - len(header) - 2, 0)
-        prefix_ids = self.encode(prefix[-room * 12 :])[-room:] if room else []
-        return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids]
+        suffix_ids = self.encode(suffix[: max_suffix_tokens * CHARACTERS_PER_TOKEN])[:max_suffix_tokens]
+        room = max_tokens - len(suffix_ids)
+        if self.layout in ("joined", "spm"):
+            middle = [s.middle] if self.layout == "spm" else []
+            prefix_ids = self.last_tokens(prefix, room - len(header) - len(middle) - 2)
+            return [s.suffix, *suffix_ids, s.prefix, *header, *prefix_ids, *middle]
+        header, (before, line) = ([], (prefix, "")) if self.layout == "psm" else (header, apart_from_line(prefix))
+        line_ids = self.last_tokens(line, room - len(header) - 3)
+        before_ids = self.last_tokens(before, room - len(header) - len(line_ids) - 3)
+        return [s.prefix, *header, *before_ids, s.suffix, *suffix_ids, s.middle, *line_ids]
+
+    def last_tokens(self, text: str, count: int) -> list[int]:
+        """The ids of a text's end, at most `count`; none where `count` is not positive."""
+        return self.encode(text[-count * CHARACTERS_PER_TOKEN :])[-count:] if count > 0 else []
 
     def fill_in_the_middle(self, name: str, text: str, random_source: random.Random, max_tokens: int) -> Sample:
         """A sample of at most `max_tokens` tokens, shorter ones being more likely."""
