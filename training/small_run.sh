@@ -23,7 +23,7 @@ second=$("$python" -c "import sys; print(float(sys.argv[1]) * 2 / 3)" "$minutes"
 
 set -- --config "$config" --data "$cache/data" --tokenizer "$cache/tokenizer" --threads "$threads"
 "$python" -m pipo.pretrain "$@" --out "$cache/pretrain" --minutes "$first"
-"$python" -m pipo.sft "$@" --start "$cache/pretrain/checkpoint.pt" --out "$cache/sft" --minutes "$second"
+"$python" -m pipo.sft "$@" --backbone "$cache/pretrain/checkpoint.pt" --out "$cache/sft" --minutes "$second"
 export_model() {
   "$python" -m pipo.export --config "$config" --checkpoint "$cache/sft/checkpoint.pt" \
     --tokenizer "$cache/tokenizer" --out "$cache/model" --threshold "$1"

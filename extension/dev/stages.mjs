@@ -167,7 +167,7 @@ export async function trainingTests(mayInstall) {
     await ensure(needs.training);
     say("installing the training environment");
     await run("python3", ["-m", "venv", environment], { quiet: true });
-    await run(python, ["-m", "pip", "install", "--quiet", "-e", `${inRoot("training")}[dev,adapters]`], { quiet: true });
+    await run(python, ["-m", "pip", "install", "--quiet", "-e", `${inRoot("training")}[dev,adapters,plots]`], { quiet: true });
     await run("touch", [path.join(environment, ".installed")]);
   }
   const output = await run(python, ["-m", "pytest", "-q"], { cwd: inRoot("training"), onOutput: () => {}, returnOnFailure: true });

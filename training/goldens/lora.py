@@ -6,28 +6,14 @@ import json
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 
 from goldens.random_weights import randomize
 from goldens.tables import stored_tensors
-from pipo.adapter import adapter_target, lora_scale, merge_adapter
+from pipo.adapter import adapter_target, lora_scale, merge_adapter, wrap_with_adapter
 from pipo.checkpoint import BASE_PREFIX, load_model, save_plain
 from pipo.modeling import PipoModel
 
-LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SAVED_MODULES = [
-    "confidence_head",
-    "compressor",
-    "mtp.fc",
-    "mtp.pre_fc_norm_hidden",
-    "mtp.pre_fc_norm_embedding",
-    "mtp.norm",
-    "mtp.layers.0.input_layernorm",
-    "mtp.layers.0.post_attention_layernorm",
-    "mtp.layers.0.self_attn.q_norm",
-    "mtp.layers.0.self_attn.k_norm",
-]
 RANK, ALPHA = 8, 16
 
 
@@ -46,8 +32,7 @@ def wrap_with_lora(base: PipoModel, seed: int) -> torch.nn.Module:
     trained = PipoModel(base.config, draft_head=True)
     trained.load_state_dict(base.state_dict())
     trained.add_pair_modules("mlp")
-    settings = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=LORA_TARGETS, modules_to_save=SAVED_MODULES)
-    wrapped = get_peft_model(trained, settings).eval()
+    wrapped = wrap_with_adapter(trained, RANK, ALPHA).eval()
     values = dict(randomize(PipoModel(base.config, "mlp"), seed + 1).named_parameters())
     generator = torch.Generator().manual_seed(seed + 2)
     for name, parameter in wrapped.named_parameters():

@@ -1,4 +1,7 @@
-"""Base checkpoint + PEFT LoRA adapter, merged: `W + scale · B A`, and `modules_to_save` in place of originals."""
+"""PEFT LoRA adapters of PIPO fine-tuning: wrapped around a model for training, and merged into a base checkpoint.
+
+Merged means `W + scale · B A`, and `modules_to_save` in place of originals.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,48 @@ from pipo.modeling import PipoModel
 
 ADAPTER_NAME = "adapter_model.safetensors"
 _PEFT_PREFIX = "base_model.model."
+
+# As the published PIPO recipe: no Gated DeltaNet projection, no embedding and no output matrix.
+LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+SAVED_MODULES = [
+    "confidence_head",
+    "compressor",
+    "mtp.fc",
+    "mtp.pre_fc_norm_hidden",
+    "mtp.pre_fc_norm_embedding",
+    "mtp.norm",
+]
+# Trained whole in supervised fine-tuning, left alone by distillation.
+SAVED_BLOCK_NORMS = [
+    "mtp.layers.0.input_layernorm",
+    "mtp.layers.0.post_attention_layernorm",
+    "mtp.layers.0.self_attn.q_norm",
+    "mtp.layers.0.self_attn.k_norm",
+]
+
+
+def wrap_with_adapter(
+    model: PipoModel, rank: int, alpha: int, dropout: float = 0.0, block_norms: bool = True, new_draft_head: bool = False
+) -> torch.nn.Module:
+    """The PEFT model around a pair model; only the adapter trains. `wrapped.base_model.model` is the pair model.
+
+    A draft head that the base checkpoint does not have is trained and stored whole. Raises ImportError where `peft`
+    is not installed (extra `adapters`).
+    """
+    from peft import LoraConfig, get_peft_model
+
+    saved = SAVED_MODULES + (SAVED_BLOCK_NORMS if block_norms else [])
+    if new_draft_head:
+        saved = ["confidence_head", "compressor", "mtp"]
+    settings = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=LORA_TARGETS,
+        exclude_modules=r"mtp\..*" if new_draft_head else None,
+        modules_to_save=[*saved, "pre_gate"] if model.has_pre_gate else saved,
+    )
+    return get_peft_model(model, settings)
 
 
 def merge_adapter(base: PipoModel, directory: str | Path) -> PipoModel:
@@ -36,6 +81,8 @@ def merge_adapter(base: PipoModel, directory: str | Path) -> PipoModel:
     if compressor_type is None:
         raise ValueError(f"{directory}: the adapter holds no compressor tensors; is it a PIPO adapter?")
     merged = PipoModel(base.config, compressor_type)
+    if "pre_gate.weight" in tensors:
+        merged.add_pre_gate()
     load_tensors(merged, tensors, directory)
     return merged.eval()
 

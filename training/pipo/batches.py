@@ -6,23 +6,28 @@ samples. A weight of 0 removes a token from the loss: PADs, and the start of eve
 
 from __future__ import annotations
 
+import gzip
 import json
 import queue
 import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from pipo.fim import Sample, Sampler
+from pipo.tasks import chat_sample, make_task
 
 LANGUAGE_SHARE = {"python": 0.42, "typescript": 0.36, "javascript": 0.22}
 DOCUMENT_CHARACTERS_CAP = 40_000  # longer files are not drawn more often than this length
 SMALLEST_FILL = 64  # tokens; a shorter rest of a row becomes PAD
-RESPONSE_WEIGHT = 4.0  # a middle's tokens, against 1 for prompts and plain text
+RESPONSE_WEIGHT = 4.0  # an answer's tokens, against 1 for prompts and plain text
+ENDLESS = 1 << 40  # steps
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,27 @@ class Batch:
     ids: Tensor
     weights: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.ids.to(device, non_blocking=True), self.weights.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a row is made of: shares of the samples drawn, the rest being plain text.
+
+    Tasks are generated questions in chat format; a conversation stands alone in the model's view of the prompt.
+    """
+
+    fim: float
+    tasks: float = 0.0
+
 
 def read_split(path: Path) -> list[TextFile]:
-    rows = (json.loads(line) for line in path.open(encoding="utf-8"))
+    """Files of a split written by `pipo.data`, or of its copy compressed with gzip beside it."""
+    packed = path.with_name(path.name + ".gz")
+    lines = gzip.open(packed, "rt", encoding="utf-8") if packed.exists() else path.open(encoding="utf-8")
+    with lines:
+        rows = [json.loads(line) for line in lines]
     return [TextFile(Path(r["path"]).name, r["language"], r["package"], r["text"]) for r in rows]
 
 
@@ -72,19 +95,24 @@ def _running_sums(lengths: Iterator[int]) -> list[int]:
 
 
 def draw_sample(
-    picker: FilePicker, sampler: Sampler, fim_share: float, source: random.Random, max_tokens: int
+    picker: FilePicker, sampler: Sampler, mixture: Mixture, source: random.Random, max_tokens: int
 ) -> tuple[Sample, bool]:
-    """One random sample of at most `max_tokens` tokens and whether it is fill-in-the-middle."""
+    """One random sample of at most `max_tokens` tokens, and whether it is a prompt with an answer."""
+    kind = source.random()
+    if kind < mixture.tasks:
+        sample = chat_sample(sampler.tokenizer, make_task(source))
+        if len(sample.ids) <= max_tokens:
+            return sample, True
     file = picker.pick(source)
-    fim = source.random() < fim_share
+    fim = (kind - mixture.tasks) / (1 - mixture.tasks) < mixture.fim
     build = sampler.fill_in_the_middle if fim else sampler.plain
     return build(file.name, file.text, source, max_tokens), fim
 
 
-def plain_pieces(sample: Sample, fim: bool) -> tuple[list[int], list[float]]:
+def plain_pieces(sample: Sample, answered: bool, _source: random.Random | None = None) -> tuple[list[int], list[float]]:
     """ids and weights of a sample for plain decoding; its first token is never predicted."""
     response = len(sample.ids) - sample.response_start
-    weights = [1.0] * sample.response_start + [RESPONSE_WEIGHT if fim else 1.0] * response
+    weights = [sample.prompt_weight] * sample.response_start + [RESPONSE_WEIGHT if answered else 1.0] * response
     return sample.ids, [0.0, *weights[1:]]
 
 
@@ -110,7 +138,7 @@ def insert_pads(
 
 
 def pair_pieces(
-    sample: Sample, fim: bool, pad: int, max_ratio: float, source: random.Random
+    sample: Sample, answered: bool, source: random.Random, pad: int, max_ratio: float
 ) -> tuple[list[int], list[float]]:
     """ids and weights of a sample for pair decoding, of even length.
 
@@ -118,11 +146,11 @@ def pair_pieces(
     only where a model would write them: in the response, or after a random point of a plain text.
     """
     prompt, response = sample.ids[: sample.response_start], sample.ids[sample.response_start :]
-    response_weight = RESPONSE_WEIGHT if fim else 1.0
-    if fim:
+    response_weight = RESPONSE_WEIGHT if answered else 1.0
+    if answered:
         parity = len(prompt) % 2
         ids = prompt + [pad] * parity + response
-        weights = [1.0] * len(prompt) + [0.0] * parity + [response_weight] * len(response)
+        weights = [sample.prompt_weight] * len(prompt) + [0.0] * parity + [response_weight] * len(response)
         border = len(prompt) + parity
     else:
         ids, weights = prompt + response, [1.0] * len(sample.ids)
@@ -137,15 +165,15 @@ Pieces = Callable[[Sample, bool, random.Random], tuple[list[int], list[float]]]
 
 
 def build_row(
-    picker: FilePicker, sampler: Sampler, length: int, fim_share: float, pieces: Pieces, source: random.Random
+    picker: FilePicker, sampler: Sampler, length: int, mixture: Mixture, pieces: Pieces, source: random.Random
 ) -> tuple[list[int], list[float]]:
     """One row of exactly `length` tokens; samples are made to fit into what is left of it."""
     ids: list[int] = []
     weights: list[float] = []
     while length - len(ids) >= SMALLEST_FILL:
         room = min(sampler.max_tokens, length - len(ids))  # inserted PADs may still push a sample's end out
-        sample, fim = draw_sample(picker, sampler, fim_share, source, room)
-        more_ids, more_weights = pieces(sample, fim, source)
+        sample, answered = draw_sample(picker, sampler, mixture, source, room)
+        more_ids, more_weights = pieces(sample, answered, source)
         ids += more_ids
         weights += more_weights
     rest = length - len(ids)
@@ -157,42 +185,48 @@ class BatchSource:
     """Batches by step number: the same seed and step always give the same batch, so runs can be resumed."""
 
     def __init__(
-        self, picker: FilePicker, sampler: Sampler, shape: tuple[int, int], fim_share: float, pieces: Pieces, seed: int
+        self, picker: FilePicker, sampler: Sampler, shape: tuple[int, int], mixture: Mixture, pieces: Pieces, seed: int
     ) -> None:
         self.picker, self.sampler, self.shape = picker, sampler, shape
-        self.fim_share, self.pieces, self.seed = fim_share, pieces, seed
+        self.mixture, self.pieces, self.seed = mixture, pieces, seed
 
-    def batch(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch:
         source = random.Random(f"{self.seed}/{step}")
         rows = [
-            build_row(self.picker, self.sampler, self.shape[1], self.fim_share, self.pieces, source)
+            build_row(self.picker, self.sampler, self.shape[1], self.mixture, self.pieces, source)
             for _ in range(self.shape[0])
         ]
         return Batch(torch.tensor([ids for ids, _ in rows]), torch.tensor([weights for _, weights in rows]))
 
-    def prefetched(self, first_step: int) -> Iterator[Batch]:
-        """Endless batches from `first_step` on, built one ahead on another thread."""
-        ready: queue.Queue[Batch] = queue.Queue(maxsize=2)
+    def prefetched(self, first_step: int, rank: int = 0, workers: int = 1, loaders: int = 0) -> Iterator[Batch]:
+        """Endless batches from `first_step` on, built ahead; each of `workers` has its own.
 
-        def work() -> None:
-            step = first_step
-            while True:
-                ready.put(self.batch(step))
-                step += 1
-
-        threading.Thread(target=work, daemon=True).start()
-        while True:
-            yield ready.get()
+        `loaders` processes build them, for a GPU that is faster than one thread of Python; 0 is such a thread.
+        """
+        steps = range(first_step * workers + rank, ENDLESS, workers)
+        if loaders:
+            return iter(DataLoader(self, batch_size=None, sampler=steps, num_workers=loaders, prefetch_factor=8))
+        return _built_on_a_thread(self, steps)
 
 
-def plain_source(files: list[TextFile], sampler: Sampler, rows: int, fim_share: float, seed: int) -> BatchSource:
-    pieces = lambda sample, fim, _source: plain_pieces(sample, fim)  # noqa: E731
-    return BatchSource(FilePicker(files), sampler, (rows, sampler.max_tokens), fim_share, pieces, seed)
+def _built_on_a_thread(source: BatchSource, steps: range) -> Iterator[Batch]:
+    ready: queue.Queue[Batch] = queue.Queue(maxsize=2)
+
+    def work() -> None:
+        for step in steps:
+            ready.put(source[step])
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def plain_source(files: list[TextFile], sampler: Sampler, rows: int, mixture: Mixture, seed: int) -> BatchSource:
+    return BatchSource(FilePicker(files), sampler, (rows, sampler.max_tokens), mixture, plain_pieces, seed)
 
 
 def pair_source(
-    files: list[TextFile], sampler: Sampler, rows: int, length: int, fim_share: float, max_ratio: float, seed: int
+    files: list[TextFile], sampler: Sampler, rows: int, length: int, mixture: Mixture, max_ratio: float, seed: int
 ) -> BatchSource:
-    pad = sampler.special.pad
-    pieces = lambda sample, fim, source: pair_pieces(sample, fim, pad, max_ratio, source)  # noqa: E731
-    return BatchSource(FilePicker(files), sampler, (rows, length), fim_share, pieces, seed)
+    pieces = partial(pair_pieces, pad=sampler.special.pad, max_ratio=max_ratio)
+    return BatchSource(FilePicker(files), sampler, (rows, length), mixture, pieces, seed)

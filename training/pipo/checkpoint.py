@@ -22,7 +22,8 @@ _KEPT_F32 = ("A_log", "linear_attn.norm.weight")
 def load_model(directory: str | Path, dtype: torch.dtype = torch.float32) -> PipoModel:
     """The model of a checkpoint directory, every tensor widened or rounded to `dtype`.
 
-    What the model contains follows the tensors: compressor names decide its type, `mtp.*` the draft head.
+    What the model contains follows the tensors: compressor names decide its type, `mtp.*` the draft head,
+    `pre_gate.*` the pre-gate.
     Raises ValueError that names each missing, unknown or wrongly shaped tensor.
     """
     directory = Path(directory)
@@ -32,6 +33,8 @@ def load_model(directory: str | Path, dtype: torch.dtype = torch.float32) -> Pip
     config.tie_word_embeddings = "lm_head.weight" not in tensors
     has_draft_head = any(name.startswith("mtp.") for name in tensors)
     model = PipoModel(config, compressor_type_of(tensors), draft_head=has_draft_head)
+    if "pre_gate.weight" in tensors:
+        model.add_pre_gate()
     load_tensors(model, tensors, directory)
     return model.to(dtype).eval()
 

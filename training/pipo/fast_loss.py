@@ -30,14 +30,17 @@ class _WeightedNll(torch.autograd.Function):
     def forward(ctx, rows, matrix, targets, weights, rows_per_chunk):
         narrow_rows, narrow_matrix = rows.to(torch.bfloat16), matrix.to(torch.bfloat16)
         row_gradient = torch.empty_like(narrow_rows)
-        matrix_gradient = torch.zeros_like(matrix, dtype=torch.float32)
+        # A frozen output matrix of Qwen's size would cost gigabytes of gradient for nothing.
+        matrix_gradient = torch.zeros_like(matrix, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        step = _compiled_step if rows.shape[0] % rows_per_chunk == 0 else _softmax_step
         parts = []
         for start in range(0, rows.shape[0], rows_per_chunk):
             part = slice(start, start + rows_per_chunk)
             logits = F.linear(narrow_rows[part], narrow_matrix)
-            nll, gradient = _compiled_step(logits, targets[part], weights[part])
+            nll, gradient = step(logits, targets[part], weights[part])
             row_gradient[part] = gradient @ narrow_matrix
-            matrix_gradient += gradient.t() @ narrow_rows[part]
+            if matrix_gradient is not None:
+                matrix_gradient += gradient.t() @ narrow_rows[part]
             parts.append(nll)
         nll = torch.cat(parts)
         ctx.save_for_backward(row_gradient, matrix_gradient)
@@ -48,7 +51,8 @@ class _WeightedNll(torch.autograd.Function):
     @staticmethod
     def backward(ctx, scale, _unused):
         row_gradient, matrix_gradient = ctx.saved_tensors
-        return (row_gradient.to(ctx.row_dtype) * scale).to(ctx.row_dtype), matrix_gradient * scale, None, None, None
+        rows = (row_gradient.to(ctx.row_dtype) * scale).to(ctx.row_dtype)
+        return rows, None if matrix_gradient is None else matrix_gradient * scale, None, None, None
 
 
 def weighted_nll(
@@ -56,7 +60,7 @@ def weighted_nll(
 ) -> tuple[Tensor, Tensor]:
     """Σ weight·nll with gradients to rows and matrix, and the nll of each row (fp32, without gradient).
 
-    rows [n, H], matrix [V, H], targets [n], weights [n]; a weight of 0 removes a row. `n` should be a multiple of
-    `rows_per_chunk`, so that only one shape is compiled.
+    rows [n, H], matrix [V, H], targets [n], weights [n]; a weight of 0 removes a row. The softmax is compiled where
+    `n` is a multiple of `rows_per_chunk`, so that there is only one shape.
     """
     return _WeightedNll.apply(rows, matrix, targets, weights, rows_per_chunk)

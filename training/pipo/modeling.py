@@ -10,6 +10,7 @@ Token ids are `x_0 … x_{2L-1}`; pair `j` is `(x_{2j}, x_{2j+1})`:
     h_j  = norm(backbone(z_0 … z_j))                  logits for the first token  x_{2j+2}
     m_j  = mtp(E x_{2j+2}, h_j), causal over pairs    logits for the second token x_{2j+3}
     c_j  = sigmoid(confidence_head(h_j, m_j))         probability that the second token is worth keeping
+    g_j  = sigmoid(pre_gate(h_j))                     the same, asked before the draft head runs; optional
 
 The gated delta rule is looked up in `transformers.models.qwen3_5.modeling_qwen3_5` at every call, so a faster
 one is plugged in by `replace_gated_delta_rule`.
@@ -189,6 +190,17 @@ class PipoModel(nn.Module):
         self.compressor = kind(self.config.hidden_size).to(like)
         self.confidence_head = ConfidenceHead(self.config).to(like)
         self.compressor_type = compressor_type
+
+    def add_pre_gate(self) -> None:
+        """One linear layer on the backbone's hidden that can spare the draft head's work; starts undecided."""
+        like = self.model.embed_tokens.weight
+        self.pre_gate = nn.Linear(self.config.hidden_size, 1).to(like)
+        nn.init.zeros_(self.pre_gate.weight)
+        nn.init.zeros_(self.pre_gate.bias)
+
+    @property
+    def has_pre_gate(self) -> bool:
+        return hasattr(self, "pre_gate")
 
     @property
     def has_draft_head(self) -> bool:

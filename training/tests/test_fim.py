@@ -1,6 +1,7 @@
 """Samples, pair alignment and PAD insertion."""
 
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tokenizers import Tokenizer
 from pipo.batches import (
     RESPONSE_WEIGHT,
     FilePicker,
+    Mixture,
     TextFile,
     build_row,
     insert_pads,
@@ -102,7 +104,7 @@ def test_prompt_keeps_the_text_around_the_cursor_within_budget(sampler: Sampler)
 @pytest.mark.parametrize("prompt_length", [6, 7])
 def test_response_starts_on_a_pair_border(prompt_length: int) -> None:
     sample = Sample(list(range(100, 100 + prompt_length)) + [7, 8, 9, 10, 11], prompt_length)
-    ids, weights = pair_pieces(sample, fim=True, pad=0, max_ratio=0.0, source=random.Random(1))
+    ids, weights = pair_pieces(sample, answered=True, source=random.Random(1), pad=0, max_ratio=0.0)
     assert len(ids) == len(weights) and len(ids) % 2 == 0
     assert ids.index(7) % 2 == 0
     assert [i for i in ids if i] == sample.ids
@@ -132,8 +134,8 @@ def test_rows_have_the_exact_length_and_pair_rows_start_samples_on_pair_borders(
     pad = sampler.special.pad
     starts = {sampler.special.suffix, sampler.special.file}
     for seed in range(10):
-        pieces = lambda sample, fim, source: pair_pieces(sample, fim, pad, 0.5, source)  # noqa: E731
-        ids, weights = build_row(picker, sampler, 512, 0.6, pieces, random.Random(seed))
+        pieces = partial(pair_pieces, pad=pad, max_ratio=0.5)
+        ids, weights = build_row(picker, sampler, 512, Mixture(0.6), pieces, random.Random(seed))
         assert len(ids) == len(weights) == 512
         assert ids[0] in starts
         assert all(weights[i] == 0 for i, token in enumerate(ids) if token == pad)
@@ -142,16 +144,16 @@ def test_rows_have_the_exact_length_and_pair_rows_start_samples_on_pair_borders(
 
 
 def test_plain_pieces_never_predict_the_first_token() -> None:
-    ids, weights = plain_pieces(Sample([5, 6, 7, 8], 2), fim=True)
+    ids, weights = plain_pieces(Sample([5, 6, 7, 8], 2), answered=True)
     assert ids == [5, 6, 7, 8]
     assert weights == [0.0, 1.0, RESPONSE_WEIGHT, RESPONSE_WEIGHT]
 
 
 def test_batches_repeat_for_the_same_step(sampler: Sampler) -> None:
     files = [TextFile("shapes.py", "python", "shapes", SOURCE)]
-    first, again = (pair_source(files, sampler, 2, 128, 0.6, 0.5, seed=4).batch(7) for _ in range(2))
+    first, again = (pair_source(files, sampler, 2, 128, Mixture(0.6), 0.5, seed=4)[7] for _ in range(2))
     assert torch.equal(first.ids, again.ids) and torch.equal(first.weights, again.weights)
-    other = pair_source(files, sampler, 2, 128, 0.6, 0.5, seed=4).batch(8)
+    other = pair_source(files, sampler, 2, 128, Mixture(0.6), 0.5, seed=4)[8]
     assert not torch.equal(first.ids, other.ids)
 
 
@@ -181,7 +183,7 @@ def test_fast_pair_losses_equal_the_plain_definition(sampler: Sampler) -> None:
         pad_token_id=SpecialIds.of(sampler.tokenizer).pad, rope_parameters={"mrope_section": [2, 1, 1]},
     )  # fmt: skip
     model = PipoModel(config, "mlp")
-    batch = pair_source([TextFile("shapes.py", "python", "shapes", SOURCE)], sampler, 2, 512, 0.0, 0.5, 5).batch(0)
+    batch = pair_source([TextFile("shapes.py", "python", "shapes", SOURCE)], sampler, 2, 512, Mixture(0.0), 0.5, 5)[0]
     fast = pair_losses(model, batch)
     labels = batch.ids.masked_fill(batch.weights == 0, -100)
     plain = sft_losses(model, batch.ids, labels)
