@@ -131,7 +131,7 @@ def test_thinking_ends_with_the_answer() -> None:
     for kind in ENDS_WITH_ANSWER:
         for task in draw(kind):
             if kind == "code_expression" and re.search(r"//|floor", task.question):
-                continue  # the quotient stands in the line before
+                continue  # the quotient is the factor in the line before
             assert numbers(task.thinking)[-1] == int(task.answer), task
     for task in draw("subtract"):
         assert numbers(task.thinking)[-1] == int(task.answer), task  # leading zeros fall away
