@@ -14,25 +14,21 @@ From a checkpoint directory of a released model, on conversations, with LoRA (`-
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from pipo.adapter import wrap_with_adapter
-from pipo.batches import Batch, BatchSource, Mixture, pair_source, read_split
+from pipo.batches import BatchSource, Mixture, pair_source, read_split
 from pipo.checkpoint import load_model
 from pipo.config import pad_token_id
 from pipo.conversations import ConversationSource, conversation_sample, read_conversations
 from pipo.export import export_model
 from pipo.fast_gdn import fast_gated_deltanet
-from pipo.fast_loss import weighted_nll
 from pipo.fim import Sampler
 from pipo.modeling import COMPRESSOR_TYPES, PipoModel
+from pipo.pair_losses import DRAFT_LOSSES, pair_losses
 from pipo.pretrain import compile_layers, load_backbone, new_model
 from pipo.trainer import (
     Optimizers,
@@ -40,80 +36,8 @@ from pipo.trainer import (
     Workers,
     add_run_arguments,
     budget_seconds,
-    narrow_products,
     pick_device,
 )
-
-
-def _shifted(values: Tensor, first: int) -> Tensor:
-    """values [B, 2L] → [B, L]: row j holds `values[2j + first]`, 0 beyond the end."""
-    taken = values[:, first::2]
-    return F.pad(taken, (0, values.shape[1] // 2 - taken.shape[1]))
-
-
-@dataclass(frozen=True)
-class Forward:
-    """Teacher-forced hidden rows of a batch and what they should predict; all [B, L] or [B, L, H]."""
-
-    hidden: Tensor
-    draft: Tensor
-    first_ids: Tensor
-    second_ids: Tensor
-    first_weights: Tensor
-    second_weights: Tensor
-
-
-def forward_pairs(model: PipoModel, batch: Batch) -> Forward:
-    first_ids = _shifted(batch.ids, 2)
-    with narrow_products(batch.ids.device):
-        hidden = model.pair_hidden(batch.ids)
-        draft = model.draft_hidden(hidden, first_ids)
-    return Forward(
-        hidden,
-        draft,
-        first_ids,
-        _shifted(batch.ids, 3),
-        _shifted(batch.weights, 2),
-        _shifted(batch.weights, 3),
-    )
-
-
-def gate_loss(score: Callable[..., Tensor], inputs: tuple[Tensor, ...], target: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross-entropy of a gate against `target` [B, L] over valid rows; it moves nothing but the gate."""
-    with narrow_products(target.device):
-        logits = score(*(rows.detach() for rows in inputs)).float().view_as(target)
-    errors = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (errors * valid).sum() / valid.sum().clamp(min=1)
-
-
-def pair_losses(model: PipoModel, batch: Batch) -> dict[str, Tensor]:
-    """The three losses of `pipo.losses`, with a weight per token, at fixed shapes and in bf16 matrix products.
-
-    A pre-gate learns the confidence head's target from the backbone's hidden alone.
-    """
-    rows = forward_pairs(model, batch)
-    matrix = output_matrix(model)
-    nlls = []
-    for hidden, ids, weights in (
-        (rows.hidden, rows.first_ids, rows.first_weights),
-        (rows.draft, rows.second_ids, rows.second_weights),
-    ):
-        share = (weights / weights.sum().clamp(min=1e-9)).flatten()
-        nlls.append(weighted_nll(hidden.flatten(0, 1), matrix, ids.flatten(), share))
-    (first, _), (second, second_nll) = nlls
-    valid = (rows.second_weights > 0).float()
-    target = torch.exp(-second_nll).view_as(valid)
-    confidence = gate_loss(model.confidence_head, (rows.hidden, rows.draft), target, valid)
-    losses = {"loss": first + second + confidence, "first": first, "second": second, "confidence": confidence}
-    if model.has_pre_gate:
-        losses["pre_gate"] = gate_loss(model.pre_gate, (rows.hidden,), target, valid)
-        losses["loss"] = losses["loss"] + losses["pre_gate"]
-    return losses
-
-
-def output_matrix(model: PipoModel) -> Tensor:
-    """[V, H]"""
-    return model.model.embed_tokens.weight if model.config.tie_word_embeddings else model.lm_head.weight
 
 
 def add_pair_modules(model: PipoModel, compressor_type: str) -> None:
@@ -154,6 +78,17 @@ def with_adapter(model: PipoModel, rank: int, new_draft_head: bool) -> tuple[Pip
     return wrapped.base_model.model, wrapped
 
 
+def plain_teacher(arguments: argparse.Namespace, tokenizer: Tokenizer) -> PipoModel | None:
+    """The frozen model whose distributions the draft head learns, if it learns from one."""
+    if arguments.teacher is None:
+        return None
+    if arguments.model:
+        return load_model(arguments.teacher, torch.bfloat16).requires_grad_(False)
+    teacher = new_model(arguments.config, tokenizer)
+    load_backbone(teacher, arguments.teacher)
+    return teacher.eval().requires_grad_(False)
+
+
 def save_activations_memory(model: PipoModel) -> None:
     """Backbone layers keep their inputs only and run again in the backward pass."""
     enable = getattr(model.model, "activation_checkpointing_enable", None) or model.model.gradient_checkpointing_enable
@@ -187,6 +122,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="size file, see configs/")
     parser.add_argument("--compressor", choices=COMPRESSOR_TYPES, default="mlp")
     parser.add_argument("--pre-gate", action="store_true", help="train a linear gate that decides before the draft")
+    parser.add_argument("--draft-loss", choices=DRAFT_LOSSES, default="ce", help="kl and tv need --teacher")
+    parser.add_argument("--teacher", type=Path, help="plain teacher: checkpoint.pt, or a directory with --model")
     parser.add_argument("--lora", type=int, default=0, help="rank of the adapter; 0 trains every parameter")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     parser.add_argument("--length", type=int, default=768, help="most tokens per row, PADs included")
@@ -200,6 +137,8 @@ def read_arguments() -> argparse.Namespace:
         parser.error("--backbone needs --config")
     if arguments.backbone and not arguments.tokenizer:
         parser.error("--backbone needs --tokenizer")
+    if (arguments.draft_loss == "ce") != (arguments.teacher is None):
+        parser.error("--teacher goes with --draft-loss kl or tv")
     arguments.tokenizer = arguments.tokenizer or arguments.model
     return arguments
 
@@ -219,7 +158,11 @@ def main() -> None:
     if arguments.gradient_checkpointing:
         save_activations_memory(model)
     model, trained = with_adapter(model, arguments.lora, new_draft_head)
-    trained.to(pick_device(arguments.device))
+    device = pick_device(arguments.device)
+    trained.to(device)
+    teacher = plain_teacher(arguments, tokenizer)
+    if teacher:
+        teacher.to(device)
     run = Run(arguments.out, trained, Optimizers(trained, arguments.lr, arguments.optimizer), workers)
     source = training_source(arguments, tokenizer, pad_token_id(model.config))
     conversations = isinstance(source, ConversationSource)
@@ -235,7 +178,7 @@ def main() -> None:
     with fast_gated_deltanet():
         run.train(
             source.prefetched(run.step, workers.rank, workers.count, arguments.loaders),
-            lambda batch: pair_losses(model, batch),
+            lambda batch: pair_losses(model, batch, arguments.draft_loss, teacher),
             budget_seconds(arguments, run.seconds),
             arguments.decay_from,
             export_snapshot,

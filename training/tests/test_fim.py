@@ -23,7 +23,7 @@ from pipo.fast_loss import weighted_nll
 from pipo.fim import Sample, Sampler, SpecialIds, block_end, choose_cut
 from pipo.losses import sft_losses
 from pipo.modeling import PipoModel
-from pipo.sft import pair_losses
+from pipo.pair_losses import pair_losses
 from pipo.tokenizer import train
 
 SOURCE = '''def area(width, height):
