@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="checkpoint.pt whose backbone this run goes on from")
     parser.add_argument("--length", type=int, default=512, help="tokens per row")
     parser.add_argument("--fim", type=float, default=0.6, help="share of fill-in-the-middle samples")
-    parser.add_argument("--tasks", type=float, default=0.1, help="share of generated questions in chat format")
+    parser.add_argument("--tasks", type=float, default=0.3, help="share of generated questions in chat format")
     parser.add_argument("--decay-from", type=float, default=1.0, help="share of the time after which the rate falls")
     arguments = parser.parse_args()
     workers = Workers.join()

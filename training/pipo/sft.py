@@ -128,7 +128,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     parser.add_argument("--length", type=int, default=768, help="most tokens per row, PADs included")
     parser.add_argument("--fim", type=float, default=0.75, help="share of fill-in-the-middle samples")
-    parser.add_argument("--tasks", type=float, default=0.1, help="share of generated questions in chat format")
+    parser.add_argument("--tasks", type=float, default=0.3, help="share of generated questions in chat format")
     parser.add_argument("--max-pad-ratio", type=float, default=0.5)
     parser.add_argument("--decay-from", type=float, default=0.5, help="share of the time after which the rate falls")
     parser.add_argument("--snapshots", type=Path, help="folder that always holds the newest exported model")
