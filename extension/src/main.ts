@@ -108,6 +108,7 @@ class Extension implements Disposable {
       tokensPerStep: rounded(generation.tokensPerStep, 2),
       accepted: generation.accepted,
       gated: generation.gated,
+      draftsSkipped: generation.draftsSkipped,
       confidence: generation.confidence === null ? null : rounded(generation.confidence, 2),
       requests: this.statistics?.requests,
       withdrawn: withdrawn(this.statistics),

@@ -153,6 +153,7 @@ export interface GenerationTrace {
   readonly steps: number;
   readonly accepted: number;
   readonly gated: number;
+  readonly draftsSkipped: number;
   readonly tokensPerStep: number;
   readonly ttftMs: number;
   readonly tpotMs: number;

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadAddon } from "../../server/src/engine/load.js";
 import { pipo } from "../support/commandLine.js";
-import { golden, temporaryDirectory } from "../support/modelFiles.js";
+import { copyOfGolden, golden, temporaryDirectory } from "../support/modelFiles.js";
 import { writeTokenizer } from "../support/tokenizerFiles.js";
 
 beforeAll(() => void loadAddon());
@@ -114,6 +114,21 @@ describe("generate", () => {
     expect(printed["stepDetails"]).toHaveLength(10);
     expect(printed["ttftMs"]).toBeGreaterThan(0);
     expect(printed["tpotMs"]).toBeGreaterThan(0);
+  });
+
+  test("--pre-gate skips drafts, the card's threshold does without it", async () => {
+    const directory = copyOfGolden("tiny-pregate");
+    const ids = ["--ids", "5,9,13,21", "--max-tokens", "40", "--threshold", "0"];
+    const off = await json(...flags, directory, ...ids);
+    expect(off).toMatchObject({ preGateThreshold: 0, draftsSkipped: 0 });
+    const skipping = await json(...flags, directory, ...ids, "--pre-gate", "0.5");
+    expect(skipping["preGateThreshold"]).toBe(0.5);
+    expect(skipping["draftsSkipped"]).toBeGreaterThan(0);
+    expect(skipping["steps"]).toBeGreaterThan(off["steps"] as number);
+    writeFileSync(path.join(directory, "pipo.json"), JSON.stringify({ name: "x", preGateThreshold: 0.5 }));
+    expect((await json(...flags, directory, ...ids))["ids"]).toEqual(skipping["ids"]);
+    const { exitCode, stderr } = await pipo(...flags, golden("tiny-08b"), ...ids, "--pre-gate", "0.5");
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining("has no pre-gate") });
   });
 
   test("one token per step in plain mode and with a closed gate", async () => {

@@ -75,6 +75,7 @@ test("steps arrive in order and add up to the result", async () => {
     tokens: 12,
     accepted: steps.length,
     gated: 0,
+    draftsSkipped: 0,
   });
   expect(result.stopReason).toBe("maxNewTokens");
   for (const step of steps) {
@@ -214,6 +215,7 @@ describe("requests that make no sense are refused in words", () => {
     ["half tokens", { maxNewTokens: 1.5 }, /maxNewTokens.*but is 1\.5/],
     ["no threshold", { threshold: undefined }, /request\.threshold must be a number, but is missing/],
     ["NaN", { threshold: NaN }, /request\.threshold must be a finite number/],
+    ["a pre-gate in words", { preGateThreshold: "on" }, /request\.preGateThreshold must be a number, but is "on"/],
     [
       "temperature in words",
       { sampling: { ...greedy, temperature: "hot" } },

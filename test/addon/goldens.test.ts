@@ -11,7 +11,7 @@ interface Golden {
     | {
         readonly mode: "pair";
         readonly ids: number[];
-        readonly pairs: readonly { index: number; first: Scored; second: Scored | null; confidence: number | null }[];
+        readonly pairs: readonly { index: number; first: Scored; second: Scored | null; confidence: number | null; preGate?: number }[];
       }
     | { readonly mode: "plain"; readonly ids: number[]; readonly positions: readonly { index: number; top: Scored }[] }
   )[];
@@ -19,6 +19,9 @@ interface Golden {
     readonly mode: DecodeMode;
     readonly prompt: number[];
     readonly threshold?: number;
+    readonly preGateThreshold?: number;
+    /** Drafts that the pre-gate spares. */
+    readonly skipped?: number;
     readonly stopIds?: number[];
     readonly slots?: number[];
     readonly tokens: number[];
@@ -50,16 +53,18 @@ describe.each(goldenModels)("$name in f32", ({ name, directory, ...rest }) => {
       const wanted =
         entry.mode === "pair"
           ? entry.pairs
-          : entry.positions.map((p) => ({ index: p.index, first: p.top, second: null, confidence: null }));
+          : entry.positions.map((p) => ({ index: p.index, first: p.top, second: null, confidence: null, preGate: undefined }));
       expect(positions.length).toBe(wanted.length);
       positions.forEach((position, i) => {
-        const { index, first, second, confidence } = wanted[i]!;
+        const { index, first, second, confidence, preGate } = wanted[i]!;
         expect(position.index).toBe(index);
         expectScored(position.first, first);
         if (second === null) expect(position.second).toBeNull();
         else expectScored(position.second!, second);
         if (confidence === null) expect(position.confidence).toBeNull();
         else expect(Math.abs(position.confidence! - confidence)).toBeLessThan(relativeTolerance);
+        if (preGate === undefined) expect(position.preGate).toBeNull();
+        else expect(Math.abs(position.preGate! - preGate)).toBeLessThan(relativeTolerance);
       });
     },
   );
@@ -75,6 +80,7 @@ describe.each(goldenModels)("$name in f32", ({ name, directory, ...rest }) => {
           promptIds: Int32Array.from(entry.prompt),
           maxNewTokens: 100,
           threshold: entry.threshold ?? -1,
+          ...(entry.preGateThreshold !== undefined && { preGateThreshold: entry.preGateThreshold }),
           sampling: greedy,
           stopIds: entry.stopIds ?? [],
         },
@@ -86,6 +92,8 @@ describe.each(goldenModels)("$name in f32", ({ name, directory, ...rest }) => {
       if (entry.slots) expect([...result.slots].slice(0, entry.slots.length)).toEqual(entry.slots);
       expect(result.stopReason).toBe(entry.stopped ? "stopId" : "listenerStopped");
       if (entry.stopped) expect(result.tokens).toHaveLength(entry.tokens.length);
+      expect(result.stats.draftsSkipped).toBeGreaterThanOrEqual(entry.skipped ?? 0);
+      if (entry.skipped === undefined) expect(result.stats.draftsSkipped).toBe(0);
       entry.confidences?.slice(0, confidences.length).forEach((wanted, i) => {
         if (wanted === null) expect(confidences[i]).toBeNull();
         else expect(Math.abs(confidences[i]! - wanted)).toBeLessThan(relativeTolerance);

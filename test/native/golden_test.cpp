@@ -52,6 +52,11 @@ void check_pair_case(Session& session, const Golden& golden, const std::string& 
   for (std::size_t j = 0; j < found.size(); ++j) {
     const auto row = static_cast<std::int64_t>(j);
     check_row(at + ".hidden", found[j].hidden, golden.at(at + ".hidden"), row);
+    if (golden.has(at + ".pre_gate")) {
+      CHECK(std::abs(found[j].pre_gate - golden.at(at + ".pre_gate").floats[j]) <= kTolerance);
+    } else {
+      CHECK(std::isnan(found[j].pre_gate));
+    }
     check_top(at + ".first", found[j].first, golden.at(at + ".first_ids"), golden.at(at + ".first_logits"), row);
     if (j + 1 == found.size()) {
       CHECK(found[j].second.empty() && std::isnan(found[j].confidence));
@@ -89,6 +94,8 @@ void check_pair_decode(Session& session, const Golden& golden, const std::string
   GenerateRequest request;
   request.prompt_ids = golden.at(at + ".prompt").ints;
   request.threshold = golden.at(at + ".threshold").floats[0];
+  const bool pre_gated = golden.has(at + ".pre_gate_threshold");
+  if (pre_gated) request.pre_gate_threshold = golden.at(at + ".pre_gate_threshold").floats[0];
   request.stop_ids = golden.at(at + ".stop_ids").ints;
   const std::vector<float>& confidence = golden.at(at + ".confidence").floats;
   std::size_t step = 0;
@@ -104,6 +111,7 @@ void check_pair_decode(Session& session, const Golden& golden, const std::string
   CHECK_MESSAGE(result.slots == golden.at(at + ".slots").ints, at + ": other slots");
   CHECK_MESSAGE(result.tokens == golden.at(at + ".tokens").ints, at + ": other tokens");
   CHECK((result.stop_reason == StopReason::kStopId) == (golden.at(at + ".stopped").ints[0] == 1));
+  CHECK(result.stats.drafts_skipped == (pre_gated ? golden.at(at + ".skipped").ints[0] : 0));
   CHECK(result.stats.steps == static_cast<std::int32_t>(confidence.size()));
   CHECK(result.stats.tokens == static_cast<std::int32_t>(result.tokens.size()));
 }

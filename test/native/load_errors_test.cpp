@@ -50,6 +50,9 @@ TEST("missing tensors are listed by name") {
   model = good();
   remove(model, "model.layers.0.linear_attn.A_log");
   check_refused(model, ErrorCode::kMissingTensor, {"model.layers.0.linear_attn.A_log"});
+  model = good();
+  model.config.pipo->pre_gate = true;
+  check_refused(model, ErrorCode::kMissingTensor, {"pre_gate.weight", "pre_gate.bias"});
 }
 
 TEST("unknown and double tensors are named") {
@@ -174,6 +177,7 @@ TEST("bad requests are refused in words and leave the session usable") {
     change(request);
     return request;
   };
+  check_bad_request(*session, with([](auto& r) { r.pre_gate_threshold = std::nanf(""); }), "pre_gate_threshold");
   check_bad_request(*session, with([](auto& r) { r.sampling.temperature = -1; }), "temperature");
   check_bad_request(*session, with([](auto& r) { r.sampling.top_p = 0; }), "top_p");
   check_bad_request(*session, with([](auto& r) { r.sampling.top_k = -2; }), "top_k");

@@ -6,6 +6,7 @@
 
 #include "native/engine_fixture.h"
 #include "pipo/random_model.h"
+#include "weights/byte_stream.h"
 
 using namespace pipo;
 using test::greedy;
@@ -47,6 +48,32 @@ TEST("a fresh packed file is mapped and gives the same tokens, also without its 
     const auto expected = tokens_of(*memory);
     CHECK(tokens_of(*packed) == expected && tokens_of(*mapped) == expected && tokens_of(*alone) == expected);
     CHECK(folder.n_files() == 1);
+  }
+}
+
+TEST("a packed file holds the pre-gate where there is one") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  ModelDescription model = test::read_description(test::golden_directory("tiny-pregate"));
+  GenerateRequest request = greedy(test::random_ids(model.config, 40, 2), 40, 0.0f);
+  request.pre_gate_threshold = 0.5f;
+  const GenerateResult expected = Engine::load(model, into(file))->create_session(128)->generate(request);
+  CHECK(expected.stats.drafts_skipped > 0);
+  const auto alone = Engine::load_packed(file, test::load_options());
+  CHECK(alone->config() == model.config);
+  CHECK(alone->create_session(128)->generate(request).slots == expected.slots);
+  // The same sources without the pre-gate are another model.
+  std::erase_if(model.tensors, [](const TensorSource& t) { return t.name.starts_with("pre_gate."); });
+  model.config.pipo->pre_gate = false;
+  CHECK(!Engine::load(model, into(file))->info().from_packed_file);
+}
+
+TEST("packed files of models without a pre-gate still look as in the first release") {
+  for (const auto& [name, expected] :
+       {std::pair{"tiny-08b", 0x00667ac06cc236a1ull}, std::pair{"tiny-plain", 0x752d6dd1a8f7bfdfull}}) {
+    const ModelDescription model = test::read_description(test::golden_directory(name));
+    const PackedHeader header = plan_packed(model.name, model.fingerprint, model.config, WeightDtype::kInt8, 32);
+    CHECK_MESSAGE(checksum(encode_header(header)) == expected, std::string(name) + ": another header");
   }
 }
 

@@ -106,6 +106,10 @@ inline void set_config_field(ModelConfig& c, const std::string& key, std::istrin
     if (type != "none") c.pipo = PipoConfig{type == "linear" ? CompressorType::kLinear : CompressorType::kMlp, 0};
   } else if (key == "pad_token_id") {
     if (c.pipo) in >> c.pipo->pad_token_id;
+  } else if (key == "pre_gate") {
+    int present = 0;
+    in >> present;
+    if (c.pipo) c.pipo->pre_gate = present != 0;
   } else {
     throw std::runtime_error("config.txt: unknown key " + key);
   }

@@ -14,6 +14,7 @@ export const goldenModels = [
   { name: "tiny-4b", directory: golden("tiny-4b") },
   { name: "tiny-9b", directory: golden("tiny-9b") },
   { name: "tiny-plain", directory: golden("tiny-plain") },
+  { name: "tiny-pregate", directory: golden("tiny-pregate") },
   { name: "tiny-lora", directory: golden("tiny-lora/base"), adapter: golden("tiny-lora/adapter") },
 ] as const;
 

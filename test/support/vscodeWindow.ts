@@ -19,6 +19,7 @@ export interface SuggestionNumbers {
   readonly steps: number;
   readonly accepted: number;
   readonly gated: number;
+  readonly draftsSkipped: number;
   readonly withdrawn: number;
 }
 

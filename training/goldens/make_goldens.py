@@ -37,6 +37,7 @@ class Fixture:
     dtype: torch.dtype = torch.bfloat16
     prompt_lengths: tuple[int, ...] = (64, 47)
     lora: bool = False
+    pre_gate: bool = False
     config: Qwen3_5TextConfig = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ FIXTURES = (
         },
     ),
     Fixture("tiny-lora", 5, dims(64, 96, 4, (4, 1, 32), (2, 4, 16), (256, 243, 224)), lora=True),
+    Fixture("tiny-pregate", 6, dims(64, 96, 4, (4, 2, 32), (2, 4, 16), (256, 243, 224)), "linear", pre_gate=True),
 )
 
 
@@ -88,7 +90,7 @@ def make(fixture: Fixture) -> None:
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
     model, tensor_lines = _write_checkpoint(fixture, directory)
-    write_config(directory / "config.txt", model.config, model.compressor_type)
+    write_config(directory / "config.txt", model.config, model.compressor_type, model.has_pre_gate)
     (directory / "tensors.txt").write_text("\n".join(tensor_lines) + "\n", encoding="utf-8")
 
     text = GoldenText()
@@ -109,8 +111,10 @@ def _write_checkpoint(fixture: Fixture, directory: Path) -> tuple[PipoModel, lis
         visual = {"model.visual.patch_embed.proj.bias": torch.zeros(8, dtype=torch.bfloat16)}
         save_plain(model, directory, fixture.dtype, shards=2, extra_tensors=visual)
     else:
-        model = randomize(PipoModel(fixture.config, fixture.compressor), fixture.seed)
-        save_pipo(model, directory, fixture.dtype)
+        model = PipoModel(fixture.config, fixture.compressor)
+        if fixture.pre_gate:
+            model.add_pre_gate()
+        save_pipo(randomize(model, fixture.seed), directory, fixture.dtype)
     lines = []
     for file in sorted(directory.glob("*.safetensors")):
         for stored, place in stored_tensors(directory, file).items():

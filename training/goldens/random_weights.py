@@ -18,6 +18,7 @@ from pipo.modeling import PipoModel
 
 # Output projections are damped so that the residual stream keeps its size over the layers.
 _DAMPED = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
+_GAINS = {"confidence_head.fc2.weight": 3.0, "pre_gate.weight": 2.0}
 
 
 @torch.no_grad()
@@ -46,7 +47,7 @@ def _random_values(name: str, like: Tensor, generator: torch.Generator) -> Tenso
         return 0.2 * noise
     if name.endswith("bias"):
         return 0.1 * noise
-    gain = 3.0 if name == "confidence_head.fc2.weight" else 0.6 if name.endswith(_DAMPED) else 1.0
+    gain = 0.6 if name.endswith(_DAMPED) else _GAINS.get(name, 1.0)
     return gain * noise / math.sqrt(like.shape[-1])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,16 @@ MIN_TOP_GAP = 1e-4
 MIN_LOGIT_MARGIN = 1e-2
 MIN_GATE_MARGIN = 5e-3
 PAD_SHARE = 0.12
+
+
+class PairCase(NamedTuple):
+    """One recorded pair decode; `pre_gate_threshold` is None where no pre-gate is meant to matter."""
+
+    prompt: list[int]
+    threshold: float
+    stops: tuple[int, ...]
+    run: PairDecode
+    pre_gate_threshold: float | None = None
 
 
 def record(model: PipoModel, prompt_lengths: tuple[int, ...], seed: int, text: GoldenText) -> dict:
@@ -81,6 +93,8 @@ def _pair_text(text: GoldenText, name: str, model: PipoModel, ids: list[int]) ->
     _top_text(text, f"{name}.first", model, out.first_logits[0])
     _top_text(text, f"{name}.second", model, out.second_logits[0])
     text.floats(f"{name}.confidence", torch.sigmoid(out.confidence_logits[0]))
+    if model.has_pre_gate:
+        text.floats(f"{name}.pre_gate", torch.sigmoid(model.pre_gate(out.hidden[0])[:, 0]))
 
 
 @torch.no_grad()
@@ -98,24 +112,33 @@ def _top_text(text: GoldenText, name: str, model: PipoModel, logits: Tensor) -> 
 
 
 def _pair_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
-    """Every meaning of the threshold over one even and one odd prompt, then both places of a stop id."""
+    """Every meaning of the threshold over one even and one odd prompt, then both places of a stop id.
+
+    With a pre-gate, every meaning of its threshold follows, over prompts of the same lengths.
+    """
     cases = []
     for length in lengths:
         cases += _clear_pair_runs(model, length, generator)
     cases += _stopped_runs(model, cases)
-    for number, (prompt, threshold, stops, run) in enumerate(cases):
+    if model.has_pre_gate:
+        for length in lengths:
+            cases += _pre_gated_runs(model, length, generator)
+    for number, (prompt, threshold, stops, run, pre_gate_threshold) in enumerate(cases):
         name = f"decode.{number}"
         text.ints(f"{name}.prompt", prompt)
         text.floats(f"{name}.threshold", [threshold])
+        if pre_gate_threshold is not None:
+            text.floats(f"{name}.pre_gate_threshold", [pre_gate_threshold])
+            text.ints(f"{name}.skipped", [run.skipped])
         text.ints(f"{name}.stop_ids", list(stops))
         text.ints(f"{name}.slots", run.slots)
         text.ints(f"{name}.tokens", run.tokens)
         text.floats(f"{name}.confidence", [-1.0 if c is None else c for c in run.confidences])
         text.ints(f"{name}.stopped", [int(run.stopped)])
-    return [_pair_case(*case) for case in cases]
+    return [_pair_document(case) for case in cases]
 
 
-def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[tuple]:
+def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[PairCase]:
     """Decodes of one prompt at thresholds −1, 0, one that splits its steps, and 1; PAD would win at times."""
     for _ in range(500):
         prompt = _random_prompt(model, length, generator, pairs=True)
@@ -123,19 +146,34 @@ def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) 
         if not _is_clear(ungated) or not ungated.pad_wins:
             continue
         middle = round(sorted(ungated.confidences)[STEPS // 2], 2)
-        runs = [(prompt, t, (), decode_pairs(model, prompt, t, STEPS)) for t in (-1.0, 0.0, middle, 1.0)]
-        gated = runs[2][3].slots[1::2].count(runs[2][3].pad)
-        if 0.25 * STEPS <= gated <= 0.75 * STEPS and all(_is_clear(run) for *_, run in runs):
-            return runs
+        cases = [PairCase(prompt, t, (), decode_pairs(model, prompt, t, STEPS)) for t in (-1.0, 0.0, middle, 1.0)]
+        gated = _pads(cases[2].run)
+        if 0.25 * STEPS <= gated <= 0.75 * STEPS and all(_is_clear(case.run) for case in cases):
+            return cases
     raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
 
 
-def _stopped_runs(model: PipoModel, cases: list[tuple]) -> list[tuple]:
+def _stopped_runs(model: PipoModel, cases: list[PairCase]) -> list[PairCase]:
     """The gated case again, stopped by one of its own first tokens, then by one of its second tokens."""
-    prompt, threshold, _, run = cases[2]
+    prompt, threshold, _, run, _ = cases[2]
     first = next(s for i, s in enumerate(run.slots) if i >= 8 and i % 2 == 0 and s not in run.slots[:i])
     second = next(s for i, s in enumerate(run.slots) if i >= 9 and i % 2 and s not in run.slots[:i])
-    return [(prompt, threshold, (s,), decode_pairs(model, prompt, threshold, STEPS, (s,))) for s in (first, second)]
+    return [
+        PairCase(prompt, threshold, (s,), decode_pairs(model, prompt, threshold, STEPS, (s,))) for s in (first, second)
+    ]
+
+
+def _pre_gated_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[PairCase]:
+    """Decodes of one prompt behind a pre-gate: no gate, one that splits what is left; then one that skips all."""
+    settings = ((0.0, 0.45), (0.5, 0.45), (0.0, 1.0))
+    for _ in range(500):
+        prompt = _random_prompt(model, length, generator, pairs=True)
+        cases = [PairCase(prompt, t, (), decode_pairs(model, prompt, t, STEPS, (), pre), pre) for t, pre in settings]
+        gated = cases[1].run
+        outcomes = (gated.skipped, _pads(gated) - gated.skipped, STEPS - _pads(gated))
+        if min(outcomes) >= STEPS // 6 and all(_is_clear(case.run) for case in cases):
+            return cases
+    raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
 
 
 def _plain_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
@@ -164,11 +202,18 @@ def _is_clear(run: PairDecode | PlainDecode) -> bool:
     return run.logit_margin > MIN_LOGIT_MARGIN and gate > MIN_GATE_MARGIN
 
 
-def _pair_case(prompt: list[int], threshold: float, stops: tuple[int, ...], run: PairDecode) -> dict:
+def _pads(run: PairDecode) -> int:
+    return run.slots[1::2].count(run.pad)
+
+
+def _pair_document(case: PairCase) -> dict:
+    prompt, threshold, stops, run, pre_gate_threshold = case
+    pre_gate = {} if pre_gate_threshold is None else {"preGateThreshold": pre_gate_threshold, "skipped": run.skipped}
     return {
         "mode": "pair",
         "prompt": prompt,
         "threshold": threshold,
+        **pre_gate,
         "stopIds": list(stops),
         "slots": run.slots,
         "tokens": run.tokens,

@@ -54,7 +54,7 @@ def stored_tensors(root: Path, file: Path) -> dict[str, StoredTensor]:
     }
 
 
-def write_config(path: Path, config: Qwen3_5TextConfig, compressor_type: str | None) -> None:
+def write_config(path: Path, config: Qwen3_5TextConfig, compressor_type: str | None, pre_gate: bool = False) -> None:
     rope = config.rope_parameters
     entries = {
         "architecture": "qwen3_5",
@@ -78,6 +78,7 @@ def write_config(path: Path, config: Qwen3_5TextConfig, compressor_type: str | N
         "max_positions": config.max_position_embeddings,
         "compressor": compressor_type or "none",
         "pad_token_id": pad_token_id(config),
+        **({"pre_gate": 1} if pre_gate else {}),
     }
     path.write_text("".join(f"{key} {value}\n" for key, value in entries.items()), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 It is the meaning that the engine's incremental decoding is tested against:
 
     t1 = best real token of the first head          (a stop id here ends the sequence, without a draft)
+    a pre-gate below its threshold: no draft, t2 = PAD; later drafts see this pair as if there had been one
     m  = draft hidden, the draft head seeing every pair, the prompt's included
     t2 = best real token of the second head where the gate accepts, else PAD
 """
@@ -25,7 +26,8 @@ class PairDecode:
     slots        two per step, PAD included; one in the last step when its first token is a stop id
     confidences  one per step, None where the confidence head was not evaluated
     margins      smallest distances to another outcome: between best and next logit, and between confidence and
-                 threshold; a decode with small margins is no ground truth for other arithmetic
+                 threshold (the pre-gate's too); a decode with small margins is no ground truth for other arithmetic
+    skipped      how many drafts the pre-gate spared
     pad_wins     how often PAD held the best logit of a real token and was passed over
     """
 
@@ -35,6 +37,7 @@ class PairDecode:
     stopped: bool = False
     logit_margin: float = float("inf")
     gate_margin: float = float("inf")
+    skipped: int = 0
     pad_wins: int = 0
 
     @property
@@ -63,7 +66,12 @@ def gate_accepts(confidence: float | None, threshold: float) -> bool:
 
 @torch.no_grad()
 def decode_pairs(
-    model: PipoModel, prompt: list[int], threshold: float, max_steps: int, stop_ids: tuple[int, ...] = ()
+    model: PipoModel,
+    prompt: list[int],
+    threshold: float,
+    max_steps: int,
+    stop_ids: tuple[int, ...] = (),
+    pre_gate_threshold: float = 0.0,
 ) -> PairDecode:
     pad = pad_token_id(model.config)
     out, ids = PairDecode(pad), pad_to_even(prompt, pad)
@@ -75,7 +83,11 @@ def decode_pairs(
             out.confidences.append(None)
             out.stopped = True
             break
-        second = _second_token(model, hidden, [*ids[2::2], first], threshold, out)
+        if threshold >= 1 or _pre_gate_skips(model, hidden[0, -1], pre_gate_threshold, out):
+            out.confidences.append(None)
+            second = pad
+        else:
+            second = _second_token(model, hidden, [*ids[2::2], first], threshold, out)
         out.slots.append(second)
         ids += [first, second]
         if second in stop_ids:
@@ -98,10 +110,20 @@ def decode_plain(model: PipoModel, prompt: list[int], max_tokens: int, stop_ids:
     return out
 
 
+def _pre_gate_skips(model: PipoModel, hidden: Tensor, threshold: float, out: PairDecode) -> bool:
+    """hidden [H] of the step. Up to 0, and without a pre-gate: never; 1 and above: always."""
+    if threshold <= 0 or not model.has_pre_gate:
+        return False
+    if threshold < 1:
+        value = torch.sigmoid(model.pre_gate(hidden).float()).item()
+        out.gate_margin = min(out.gate_margin, abs(value - threshold))
+        if value >= threshold:
+            return False
+    out.skipped += 1
+    return True
+
+
 def _second_token(model: PipoModel, hidden: Tensor, next_ids: list[int], threshold: float, out: PairDecode) -> int:
-    if threshold >= 1:
-        out.confidences.append(None)
-        return out.pad
     draft = model.draft_hidden(hidden, torch.tensor([next_ids]))
     confidence = None
     if threshold >= 0:

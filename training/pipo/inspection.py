@@ -23,7 +23,7 @@ def top_tokens(model: PipoModel, logits: Tensor, count: int) -> tuple[Tensor, Te
 def inspect_pairs(model: PipoModel, ids: list[int], count: int = 8) -> dict:
     """Pair j: `first` predicts x_{2j+2}; `second` predicts x_{2j+3} given x_{2j+2}, null for the last pair.
 
-    An odd number of ids gets one PAD at its end.
+    An odd number of ids gets one PAD at its end. `preGate` is there where the model has a pre-gate.
     """
     ids = pad_to_even(ids, pad_token_id(model.config))
     out = model.pair_forward(torch.tensor([ids]))
@@ -35,6 +35,9 @@ def inspect_pairs(model: PipoModel, ids: list[int], count: int = 8) -> dict:
         {"index": j, "first": first[j], "second": second[j], "confidence": confidence[j]} for j in range(len(second))
     ]
     pairs.append({"index": len(second), "first": first[-1], "second": None, "confidence": None})
+    if model.has_pre_gate:
+        for pair, value in zip(pairs, torch.sigmoid(model.pre_gate(out.hidden[0]).float()).tolist(), strict=True):
+            pair["preGate"] = round(value[0], 7)
     return {"mode": "pair", "pairs": pairs}
 
 

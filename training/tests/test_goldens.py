@@ -34,13 +34,29 @@ def test_goldens_are_what_the_model_computes(name):
 def test_decode_goldens_cover_both_outcomes_and_both_stops(name):
     golden = json.loads((GOLDEN_DIR / name / "golden.json").read_text(encoding="utf-8"))
     pad = pad_token_id(load_fixture(name).config)
-    pairs = [case for case in golden["decode"] if case["mode"] == "pair"]
+    pairs = [case for case in golden["decode"] if case["mode"] == "pair" and "preGateThreshold" not in case]
     assert len(pairs) == 10 and {len(case["prompt"]) % 2 for case in pairs} == {0, 1}
     gated = [case for case in pairs if 0 < case["threshold"] < 1 and not case["stopIds"]]
     assert all(6 <= case["slots"][1::2].count(pad) <= 18 for case in gated) and len(gated) == 2
     stops = [case for case in pairs if case["stopIds"]]
     assert all(case["stopped"] and case["slots"][-1] in case["stopIds"] for case in stops)
     assert {len(case["slots"]) % 2 for case in stops} == {0, 1}
+
+
+def test_pre_gated_goldens_are_what_the_model_decodes_and_cover_every_outcome():
+    model, golden = load_fixture("tiny-pregate"), read_golden_text("tiny-pregate")
+    pad, outcomes = pad_token_id(model.config), []
+    for case in range(10, 16):
+        prompt, slots, skipped, threshold, pre_gate = (
+            golden[f"decode.{case}.{entry}"].tolist()
+            for entry in ("prompt", "slots", "skipped", "threshold", "pre_gate_threshold")
+        )
+        run = decode_pairs(model, prompt, threshold[0], 24, pre_gate_threshold=pre_gate[0])
+        assert run.slots == slots and [run.skipped] == skipped
+        outcomes.append((run.skipped, slots[1::2].count(pad) - run.skipped, len(slots) // 2 - slots[1::2].count(pad)))
+    for (skipped, rejected, _), gated, (all_skipped, *others) in (outcomes[:3], outcomes[3:]):
+        assert 0 < skipped < 24 and rejected == 0 and min(gated) > 0
+        assert all_skipped == 24 and others == [0, 0]
 
 
 @pytest.mark.parametrize("name", PAIR_FIXTURES)

@@ -289,6 +289,23 @@ def test_thresholds_in_decoding():
     assert len(gated.tokens) == 12 + sum(kept)
 
 
+def test_pre_gate_thresholds_in_decoding():
+    model, prompt = pair_model(), random_ids(1, 15)[0].tolist()
+    without = decode_pairs(model, prompt, 0.0, 12)
+    assert decode_pairs(model, prompt, 0.0, 12, pre_gate_threshold=0.9).slots == without.slots
+    model.add_pre_gate()
+    torch.nn.init.normal_(model.pre_gate.weight, std=0.2, generator=torch.Generator().manual_seed(1))
+    off, some, all_skipped = (decode_pairs(model, prompt, 0.0, 12, pre_gate_threshold=t) for t in (0.0, 0.5, 1.0))
+    assert off.slots == without.slots and off.skipped == 0
+    assert all_skipped.slots == decode_pairs(model, prompt, 1.0, 12).slots and all_skipped.skipped == 12
+
+    with torch.no_grad():
+        hidden = model.pair_hidden(torch.tensor([pad_to_even(prompt, PAD) + some.slots[:-2]]))[0, -12:]
+        skips = (torch.sigmoid(model.pre_gate(hidden)[:, 0]) < 0.5).tolist()
+    assert [c is None for c in some.confidences] == skips == [second == PAD for second in some.slots[1::2]]
+    assert some.skipped == sum(skips) and 0 < some.skipped < 12
+
+
 def test_each_greedy_token_is_the_best_of_the_teacher_forced_pass():
     model, prompt = pair_model(), random_ids(1, 15)[0].tolist()
     slots = decode_pairs(model, prompt, 0.0, 10).slots

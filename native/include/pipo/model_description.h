@@ -36,6 +36,7 @@ struct TensorSource {
 struct PipoConfig {
   CompressorType compressor = CompressorType::kMlp;
   std::int32_t pad_token_id = 0;
+  bool pre_gate = false;  ///< whether the checkpoint holds one
 
   bool operator==(const PipoConfig&) const = default;
 };

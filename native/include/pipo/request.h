@@ -26,6 +26,7 @@ struct GenerateRequest {
   std::vector<std::int32_t> prompt_ids;
   std::int32_t max_new_tokens = 0;
   float threshold = 0.5f;
+  float pre_gate_threshold = 0.0f;
   SamplingOptions sampling;
   std::vector<std::int32_t> stop_ids;
   std::vector<std::uint8_t> allowed_ids;  ///< one bit per id, empty: all

@@ -34,6 +34,7 @@ struct GenerateStats {
   std::int32_t tokens = 0;
   std::int32_t accepted = 0;
   std::int32_t gated = 0;
+  std::int32_t drafts_skipped = 0;
   double ttft_ms = 0.0;
   double tpot_ms = 0.0;
   double prefill_ms = 0.0;
@@ -58,6 +59,7 @@ struct InspectedPosition {
   std::vector<ScoredId> first;
   std::vector<ScoredId> second;     ///< empty when not available
   float confidence = 0.0f;          ///< NaN when not available
+  float pre_gate = 0.0f;            ///< NaN when not available
   std::vector<float> hidden;        ///< h [hidden_size], only when asked for
   std::vector<float> draft_hidden;  ///< m [hidden_size], only when asked for
 };

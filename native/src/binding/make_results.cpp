@@ -72,6 +72,7 @@ Napi::Object make_stats(Napi::Env env, const GenerateStats& stats) {
   object.Set("tokens", stats.tokens);
   object.Set("accepted", stats.accepted);
   object.Set("gated", stats.gated);
+  object.Set("draftsSkipped", stats.drafts_skipped);
   object.Set("tokensPerStep", stats.steps > 0 ? static_cast<double>(stats.tokens) / stats.steps : 0.0);
   object.Set("ttftMs", stats.ttft_ms);
   object.Set("tpotMs", stats.tpot_ms);
@@ -155,6 +156,7 @@ Napi::Array make_inspection(Napi::Env env, const std::vector<InspectedPosition>&
     entry.Set("first", make_scored_ids(env, position.first));
     entry.Set("second", position.second.empty() ? env.Null() : Napi::Value(make_scored_ids(env, position.second)));
     entry.Set("confidence", number_or_null(env, position.confidence));
+    entry.Set("preGate", number_or_null(env, position.pre_gate));
     array.Set(i, entry);
   }
   return array;

@@ -41,7 +41,8 @@ std::optional<PipoConfig> read_pipo_config(const Argument& pipo) {
   const auto compressor =
       pipo.field("compressor")
           .choice<CompressorType>({{"linear", CompressorType::kLinear}, {"mlp", CompressorType::kMlp}});
-  return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0)};
+  const Argument pre_gate = pipo.field("preGate");
+  return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0), !pre_gate.is_absent() && pre_gate.boolean()};
 }
 
 SamplingOptions read_sampling(const Argument& sampling) {
@@ -126,6 +127,9 @@ GenerateRequest read_generate_request(const Argument& request) {
   result.prompt_ids = request.field("promptIds").int32_array();
   result.max_new_tokens = int32_field(request, "maxNewTokens");
   result.threshold = float_field(request, "threshold");
+  if (const Argument pre_gate = request.field("preGateThreshold"); !pre_gate.is_absent()) {
+    result.pre_gate_threshold = static_cast<float>(pre_gate.number());
+  }
   result.sampling = read_sampling(request.field("sampling"));
   for (const Argument& id : request.field("stopIds").elements()) {
     result.stop_ids.push_back(static_cast<std::int32_t>(id.integer(0, kMostInt32)));

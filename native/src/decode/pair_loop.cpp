@@ -12,6 +12,7 @@ constexpr float kNotEvaluated = std::numeric_limits<float>::quiet_NaN();
 /// Pair j of the timeline is followed by step j:
 ///
 ///     t1 = sample(W_out h_j)                         a stop id here ends everything
+///     g  = pre_gate(h_j)                             where the model has one; too small: no draft, t2 = PAD
 ///     m  = draft(E t1, h_j);  c = confidence(h_j, m)
 ///     t2 = sample(W_out m) if the gate accepts, else PAD
 ///     h_{j+1} = backbone(compress(t1, t2))           first thing of the next step
@@ -43,7 +44,7 @@ class PairLoop {
     }
     if (c_.stop.requested()) return c_.stop_reason();
     choose_first(step);
-    if (!ends_at_first(step) && gate_.proposes(c_.request.threshold)) {
+    if (!ends_at_first(step) && gate_.proposes(c_.request.threshold) && !skips_draft()) {
       if (c_.stop.requested()) return c_.stop_reason();
       choose_second(step);
     }
@@ -73,6 +74,19 @@ class PairLoop {
   /// The request ends with the first token: the step has no second slot.
   bool ends_at_first(const Step& step) const {
     return c_.result.stats.tokens + 1 >= c_.request.max_new_tokens || c_.is_stop_id(step.first);
+  }
+
+  /// The draft head's row of a skipped draft is no gap: the next extend completes every row that no draft has left.
+  bool skips_draft() {
+    const float threshold = c_.request.pre_gate_threshold;
+    if (!c_.model.has_pre_gate() || threshold <= 0.0f) return false;
+    float g = 0.0f;
+    if (threshold < 1.0f) {
+      require_ok(c_.model.pre_gate(c_.timeline.hidden(), &g));
+      if (g >= threshold) return false;
+    }
+    ++c_.result.stats.drafts_skipped;
+    return true;
   }
 
   void choose_second(Step& step) {

@@ -28,6 +28,7 @@ void check_request(const GenerateRequest& request, const ModelConfig& config) {
   check_sampling(request.sampling);
   require(request.max_new_tokens >= 0, "max_new_tokens must not be negative");
   require(!std::isnan(request.threshold), "threshold must be a number");
+  require(!std::isnan(request.pre_gate_threshold), "pre_gate_threshold must be a number");
   require(
       request.allowed_ids.empty() || request.allowed_ids.size() * 8 >= static_cast<std::size_t>(config.real_vocab_size),
       "allowed_ids must hold a bit for each of the " + std::to_string(config.real_vocab_size) + " ids");

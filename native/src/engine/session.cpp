@@ -28,10 +28,14 @@ class Inspector {
   InspectedPosition first(std::int32_t index, std::int32_t row) {
     InspectedPosition position;
     position.index = index;
-    position.confidence = std::numeric_limits<float>::quiet_NaN();
+    position.confidence = position.pre_gate = std::numeric_limits<float>::quiet_NaN();
     position.first = best(model_.hidden_row(row));
     if (with_hidden_) position.hidden = copy(model_.hidden_row(row));
     return position;
+  }
+
+  void pre_gate(InspectedPosition& position, std::int32_t row) {
+    if (model_.has_pre_gate()) require_ok(model_.pre_gate(model_.hidden_row(row), &position.pre_gate));
   }
 
   void second(InspectedPosition& position, std::int32_t row, std::int32_t draft_row) {
@@ -141,6 +145,9 @@ std::vector<InspectedPosition> SessionCore::inspect(std::span<const std::int32_t
     if (run.stopped) throw Error(ErrorCode::kCancelled, "inspection cancelled");
     for (std::int32_t row = 0; row < rows; ++row) positions.push_back(inspector.first(begin + row, row));
     if (mode == DecodeMode::kPlain) continue;
+    for (std::int32_t row = 0; row < rows; ++row) {
+      inspector.pre_gate(positions[static_cast<std::size_t>(begin + row)], row);
+    }
     // Drafts lag by one position: the chunk's first slot completes the position before it.
     const std::int32_t first_draft = std::max(begin - 1, 0);
     for (std::int32_t at = first_draft; at < begin + rows - 1; ++at) {

@@ -7,6 +7,7 @@
 #include "model/confidence_head.h"
 #include "model/draft_head.h"
 #include "model/layers/linear.h"
+#include "model/pre_gate.h"
 #include "pipo/error.h"
 
 namespace pipo {
@@ -115,6 +116,10 @@ Status Model::draft(Timeline& timeline, std::int32_t next_slot, std::int32_t fir
 
 Status Model::confidence(const float* hidden, const float* draft, float* confidence) {
   return confidence_of(forward(), weights_.pipo->confidence_head, hidden, draft, confidence);
+}
+
+Status Model::pre_gate(const float* hidden, float* g) {
+  return pre_gate_of(forward(), *weights_.pipo->pre_gate, hidden, g);
 }
 
 Status Model::compute_logits(const float* hidden) {

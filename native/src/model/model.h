@@ -31,6 +31,9 @@ class Model {
   Status draft(Timeline& timeline, std::int32_t next_slot, std::int32_t first_visible);
   /// Confidence of a draft from `hidden` and `draft` [H].
   Status confidence(const float* hidden, const float* draft, float* confidence);
+  /// The pre-gate's value for `hidden` [H]; only where has_pre_gate().
+  Status pre_gate(const float* hidden, float* g);
+  bool has_pre_gate() const { return weights_.pipo && weights_.pipo->pre_gate; }
   /// logits() = W_out hidden, hidden [H].
   Status compute_logits(const float* hidden);
 

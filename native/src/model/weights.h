@@ -59,10 +59,17 @@ struct ConfidenceHeadWeights {
   PackedMatrix fc2;             ///< [1, H]
 };
 
+/// For checkpoints that hold one.
+struct PreGateWeights {
+  PackedMatrix linear;          ///< [1, H]
+  const float* bias = nullptr;  ///< [1]
+};
+
 struct PipoWeights {
   CompressorWeights compressor;
   DraftHeadWeights draft_head;
   ConfidenceHeadWeights confidence_head;
+  std::optional<PreGateWeights> pre_gate;
 };
 
 struct ModelWeights {

@@ -33,7 +33,7 @@ class Workspace {
   float* mlp_gate = nullptr;      ///< [R, I]
   float* mlp_up = nullptr;        ///< [R, I]
   float* logits = nullptr;        ///< [V]
-  float* scalar = nullptr;        ///< [1] confidence logit
+  float* scalar = nullptr;        ///< [1] logit of the confidence head or the pre-gate
 
  private:
   std::int32_t max_rows_;

@@ -20,6 +20,14 @@ std::uint64_t aligned(std::uint64_t offset) {
   return (offset + align - 1) / align * align;
 }
 
+/// Which modules beside the backbone a file holds. Files without a pre-gate are as they were before there was one.
+enum class Modules : std::uint8_t { kNone = 0, kPair = 1, kPairAndPreGate = 2 };
+
+Modules modules_of(const ModelConfig& c) {
+  if (!c.pipo) return Modules::kNone;
+  return c.pipo->pre_gate ? Modules::kPairAndPreGate : Modules::kPair;
+}
+
 void write_config(ByteWriter& out, const ModelConfig& c) {
   out.text(c.architecture);
   out.value(static_cast<std::uint32_t>(c.layer_types.size()));
@@ -33,7 +41,7 @@ void write_config(ByteWriter& out, const ModelConfig& c) {
   out.value(c.rope_theta);
   out.value(c.rms_norm_eps);
   out.value(static_cast<std::uint8_t>(c.tie_word_embeddings));
-  out.value(static_cast<std::uint8_t>(c.pipo.has_value()));
+  out.value(modules_of(c));
   if (c.pipo) {
     out.value(c.pipo->compressor);
     out.value(c.pipo->pad_token_id);
@@ -55,8 +63,9 @@ ModelConfig read_config(ByteReader& in) {
   in.into(c.rope_theta);
   in.into(c.rms_norm_eps);
   c.tie_word_embeddings = in.value<std::uint8_t>() != 0;
-  if (in.value<std::uint8_t>() != 0) {
+  if (const auto modules = in.value<Modules>(); modules != Modules::kNone) {
     c.pipo.emplace();
+    c.pipo->pre_gate = modules == Modules::kPairAndPreGate;
     in.into(c.pipo->compressor);
     in.into(c.pipo->pad_token_id);
   }

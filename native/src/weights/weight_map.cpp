@@ -27,6 +27,7 @@ class Mapper {
       phase_ = WeightPhase::kDraft;
       draft_head(w.pipo->draft_head);
       confidence_head(w.pipo->confidence_head);
+      if (w.pipo->pre_gate) pre_gate(*w.pipo->pre_gate);
     }
   }
 
@@ -99,6 +100,11 @@ class Mapper {
     matrix("confidence_head.fc2.weight", w.fc2, {1, size}, WeightRole::kSmallMatrix);
   }
 
+  void pre_gate(PreGateWeights& w) {
+    matrix("pre_gate.weight", w.linear, {1, c_.hidden_size}, WeightRole::kSmallMatrix);
+    vector("pre_gate.bias", w.bias, 1);
+  }
+
   WeightSpec& add(const std::string& name, Shape shape, WeightRole role) {
     WeightSpec spec;
     spec.name = name;
@@ -134,6 +140,7 @@ std::vector<WeightSpec> map_weights(const ModelConfig& config, ModelWeights& wei
   if (config.pipo) {
     weights.pipo.emplace();
     weights.pipo->compressor.type = config.pipo->compressor;
+    if (config.pipo->pre_gate) weights.pipo->pre_gate.emplace();
   }
   std::vector<WeightSpec> specs;
   Mapper(config, specs).map(weights);

@@ -197,8 +197,9 @@ function toJson(
 
 function summary({ generation, totalMs }: CompletionTrace): string {
   if (!generation) return `[${totalMs.toFixed(0)} ms]`;
-  const { tokens, steps, tokensPerStep, accepted, gated, ttftMs, tpotMs } = generation;
-  return `[${tokens} tokens in ${steps} steps (${tokensPerStep.toFixed(2)} per step, ${accepted} accepted, ${gated} rejected), first after ${ttftMs.toFixed(1)} ms, then ${tpotMs.toFixed(2)} ms each]`;
+  const { tokens, steps, tokensPerStep, accepted, gated, draftsSkipped, ttftMs, tpotMs } = generation;
+  const preGate = draftsSkipped > 0 ? `, ${draftsSkipped} drafts skipped` : "";
+  return `[${tokens} tokens in ${steps} steps (${tokensPerStep.toFixed(2)} per step, ${accepted} accepted, ${gated} rejected${preGate}), first after ${ttftMs.toFixed(1)} ms, then ${tpotMs.toFixed(2)} ms each]`;
 }
 
 const stderrLogger: Logger = {

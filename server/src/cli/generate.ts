@@ -15,6 +15,7 @@ interface GenerateFlags extends ModelFlags, SamplingOptions {
   readonly ids?: Int32Array;
   readonly mode?: DecodeMode;
   readonly threshold?: number;
+  readonly preGate?: number;
   readonly maxTokens: number;
   readonly draftContext: DraftContext;
   readonly logprobs?: boolean;
@@ -37,6 +38,11 @@ export function generateCommand(): Command {
       "gate: second tokens are kept from this confidence on; below 0 always, from 1 never (default: the model's)",
       parseNumber,
     )
+    .option(
+      "--pre-gate <x>",
+      "no draft step where the pre-gate's value is below this; 0 switches it off (default: the model's)",
+      parseNumber,
+    )
     .option("--max-tokens <n>", "most tokens to write", integerFrom(1), 128)
     .addOption(
       new Option("--draft-context <rows>", "rows that the draft head sees")
@@ -52,6 +58,8 @@ async function generate(flags: GenerateFlags): Promise<void> {
   if (flags.prompt !== undefined && flags.ids) throw new UsageError("Give either --prompt or --ids.");
   const { directory, options } = await resolveModel(flags);
   const described = await describeModel(directory, options.adapter);
+  if (flags.preGate !== undefined && !described.description.config.pipo?.preGate)
+    throw new UsageError(`${described.card.name} has no pre-gate. Leave --pre-gate out, or choose a model with one.`);
   const tokenizer = await tokenizerFor(described, flags);
   const promptIds = flags.ids ?? tokenizer!.encodeWithSpecialTokens(flags.prompt ?? (await readStandardInput()));
   if (promptIds.length === 0)
@@ -84,7 +92,7 @@ async function run(
   promptIds: Int32Array,
   flags: GenerateFlags,
 ): Promise<void> {
-  const { threshold, mode, maxTokens: maxNewTokens, draftContext, logprobs = false } = flags;
+  const { threshold, preGate, mode, maxTokens: maxNewTokens, draftContext, logprobs = false } = flags;
   const request = toGenerateRequest(
     {
       promptIds,
@@ -93,6 +101,7 @@ async function run(
       logprobs,
       sampling: samplingOf(flags),
       ...(threshold !== undefined && { threshold }),
+      ...(preGate !== undefined && { preGateThreshold: preGate }),
       ...(mode && { mode }),
     },
     engine,
@@ -154,6 +163,7 @@ function toJson(
     threads: native.info.threads,
     mode: request.mode,
     threshold: request.threshold,
+    preGateThreshold: request.preGateThreshold,
     text: writer.text,
     ids: [...result.tokens],
     slots: [...result.slots],
@@ -165,7 +175,8 @@ function toJson(
 }
 
 function summary({ stats, stopReason }: GenerateResult): string {
-  const { tokens, steps, accepted, gated, tokensPerStep, ttftMs, tpotMs } = stats;
+  const { tokens, steps, accepted, gated, draftsSkipped, tokensPerStep, ttftMs, tpotMs } = stats;
   const gate = accepted + gated > 0 ? `, ${accepted} accepted, ${gated} rejected` : "";
-  return `[${tokens} tokens in ${steps} steps (${tokensPerStep.toFixed(2)} per step${gate}), first after ${ttftMs.toFixed(1)} ms, then ${tpotMs.toFixed(2)} ms each, ended by ${stopReason}]`;
+  const preGate = draftsSkipped > 0 ? `, ${draftsSkipped} drafts skipped` : "";
+  return `[${tokens} tokens in ${steps} steps (${tokensPerStep.toFixed(2)} per step${gate}${preGate}), first after ${ttftMs.toFixed(1)} ms, then ${tpotMs.toFixed(2)} ms each, ended by ${stopReason}]`;
 }

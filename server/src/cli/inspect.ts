@@ -46,21 +46,23 @@ function toJson(mode: DecodeMode, positions: readonly InspectedPosition[]): obje
   const tuples = (scored: readonly ScoredId[]) => scored.map(({ id, logit }) => [id, logit]);
   if (mode === "plain")
     return { mode, positions: positions.map(({ index, first }) => ({ index, top: tuples(first) })) };
-  const pairs = positions.map(({ index, first, second, confidence }) => ({
+  const pairs = positions.map(({ index, first, second, confidence, preGate }) => ({
     index,
     first: tuples(first),
     second: second && tuples(second),
     confidence,
+    ...(preGate !== null && { preGate }),
   }));
   return { mode, pairs };
 }
 
 function printPositions(mode: DecodeMode, positions: readonly InspectedPosition[]): void {
   const words = (scored: readonly ScoredId[]) => scored.map(({ id, logit }) => `${id} ${logit.toFixed(4)}`).join("  ");
-  for (const { index, first, second, confidence } of positions) {
+  for (const { index, first, second, confidence, preGate } of positions) {
     printLine(`${mode === "pair" ? "pair" : "position"} ${index}`);
     printLine(`  first       ${words(first)}`);
     if (second) printLine(`  second      ${words(second)}`);
     if (confidence !== null) printLine(`  confidence  ${confidence.toFixed(6)}`);
+    if (preGate !== null) printLine(`  pre-gate    ${preGate.toFixed(6)}`);
   }
 }

@@ -211,6 +211,7 @@ function generationTrace(
     steps: stats.steps,
     accepted: stats.accepted,
     gated: stats.gated,
+    draftsSkipped: stats.draftsSkipped,
     tokensPerStep: stats.tokensPerStep,
     ttftMs: stats.ttftMs,
     tpotMs: stats.tpotMs,

@@ -59,7 +59,7 @@ export function describeTrace(trace: CompletionTrace): string {
       : [outcome.reason, outcome.detail].filter(Boolean).join(": ");
   const stages = trace.stages.map(({ stage, ms }) => `${stage} ${ms.toFixed(1)}`).join(", ");
   const numbers = generation
-    ? `; ${generation.tokens} tokens in ${generation.steps} steps (${generation.accepted} accepted, ${generation.gated} gated), ` +
+    ? `; ${generation.tokens} tokens in ${generation.steps} steps (${generation.accepted} accepted, ${generation.gated} gated, ${generation.draftsSkipped} drafts skipped), ` +
       `TTFT ${generation.ttftMs.toFixed(1)}, TPOT ${generation.tpotMs.toFixed(1)}, ` +
       `${generation.extendPositions} of ${generation.cachedPositions + generation.extendPositions} positions computed, ` +
       `confidence ${generation.confidence?.toFixed(2) ?? "unknown"}`

@@ -22,7 +22,7 @@ export interface TensorRef {
   readonly shape: readonly number[];
 }
 
-/** A tensor under its canonical name (`model.` prefix; `mtp.`, `compressor.`, `confidence_head.` at top level). */
+/** A tensor under its canonical name (`model.` prefix; `mtp.`, `compressor.`, `confidence_head.`, `pre_gate.` at top level). */
 export interface TensorSource extends TensorRef {
   readonly name: string;
   /** LoRA update merged at load: `W + scale * B A`, A `[rank, in]`, B `[out, rank]`. */
@@ -56,7 +56,12 @@ export interface ModelConfig {
   /** Longest timeline, in positions (pairs in pair mode, tokens in plain mode). */
   readonly maxPositions: number;
   /** Absent for a plain checkpoint: then only plain decoding is offered. */
-  readonly pipo?: { readonly compressor: CompressorType; readonly padTokenId: number };
+  readonly pipo?: {
+    readonly compressor: CompressorType;
+    readonly padTokenId: number;
+    /** Whether the tensors hold a pre-gate; absent: no. */
+    readonly preGate?: boolean;
+  };
 }
 
 export interface ModelDescription {
@@ -138,6 +143,11 @@ export interface GenerateRequest {
   readonly maxNewTokens: number;
   /** Gate: < 0 off, 0 evaluated and always kept, (0, 1) kept when confidence >= threshold, >= 1 no draft step at all. */
   readonly threshold: number;
+  /**
+   * Pre-gate, asked before the draft step: (0, 1) drafts when its value >= this, >= 1 never drafts; 0, the default, and
+   * below: off. Without effect on a model that has none.
+   */
+  readonly preGateThreshold?: number;
   readonly sampling: SamplingOptions;
   readonly stopIds: readonly number[];
   /** One bit per id (little-endian, bit i of byte i>>3); a cleared bit is never produced. */
@@ -178,9 +188,11 @@ export interface GenerateStats {
   readonly steps: number;
   /** Real tokens produced, stop id included. */
   readonly tokens: number;
-  /** Drafts kept, and drafts rejected by the gate. */
+  /** Drafts kept, and drafts rejected by the gate. Neither counts a skipped one. */
   readonly accepted: number;
   readonly gated: number;
+  /** Draft steps that the pre-gate spared. */
+  readonly draftsSkipped: number;
   readonly tokensPerStep: number;
   /** Submission to first token. */
   readonly ttftMs: number;
@@ -211,6 +223,8 @@ export interface InspectedPosition {
   /** Null for the last pair, whose first token is not known. */
   readonly second: readonly ScoredId[] | null;
   readonly confidence: number | null;
+  /** Null in plain mode and where the model has no pre-gate. */
+  readonly preGate: number | null;
 }
 
 export interface EngineSession {

@@ -62,6 +62,8 @@ export interface TextRequest {
   readonly maxNewTokens: number;
   /** Default: the card's threshold. */
   readonly threshold?: number;
+  /** Default: the card's. */
+  readonly preGateThreshold?: number;
   /** Default: `pair` where the model can. */
   readonly mode?: DecodeMode;
   /** Default: greedy. Missing fields are off. */
@@ -255,6 +257,7 @@ export function toGenerateRequest(
     promptIds: request.promptIds,
     maxNewTokens: request.maxNewTokens,
     threshold: request.threshold ?? card.defaultThreshold,
+    preGateThreshold: request.preGateThreshold ?? card.preGateThreshold,
     sampling: { ...greedy, ...request.sampling },
     // A rejected draft leaves PAD, so in pair mode PAD must not end the text, whatever generation_config.json says.
     stopIds: mode === "pair" ? stopIds.filter((id) => id !== card.padTokenId) : stopIds,

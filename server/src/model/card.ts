@@ -13,6 +13,8 @@ export interface ModelCard {
   readonly fimFormat: "joined" | "spm" | "psm";
   /** Gate threshold that the model was tuned for. */
   readonly defaultThreshold: number;
+  /** Threshold of the pre-gate; 0: off. */
+  readonly preGateThreshold: number;
   /** Undefined only for plain checkpoints that name none. */
   readonly padTokenId: number | undefined;
   readonly stopTokenIds: readonly number[];
@@ -31,6 +33,7 @@ const cardSchema = z.object({
   version: z.string().nullish(),
   fimFormat: z.enum(["joined", "spm", "psm"]).nullish(),
   defaultThreshold: z.number().nullish(),
+  preGateThreshold: z.number().nullish(),
   padTokenId: id.nullish(),
   stopTokenIds: z.array(id).nullish(),
   contextPairs: z.number().int().positive().nullish(),
@@ -66,6 +69,7 @@ export async function readCard(
     version: file?.version ?? "unknown",
     fimFormat: file?.fimFormat ?? "psm",
     defaultThreshold: file?.defaultThreshold ?? paperThreshold,
+    preGateThreshold: file?.preGateThreshold ?? 0,
     padTokenId: file?.padTokenId ?? defaultPad(config, tokens),
     stopTokenIds: file?.stopTokenIds ?? (await defaultStopIds(directory, tokens)),
     contextPairs: Math.min(file?.contextPairs ?? defaultContextPairs, config.maxPositions),

@@ -64,7 +64,7 @@ function toModelConfig(
   tokens: TokenTable | undefined,
 ): ModelConfig {
   const { config, directory } = checkpoint;
-  const { compressor } = layout;
+  const { compressor, preGate } = layout;
   return {
     architecture: "qwen3_5",
     vocabSize: config.vocabSize,
@@ -85,7 +85,7 @@ function toModelConfig(
     linearNumValueHeads: config.linearNumValueHeads,
     tieWordEmbeddings: layout.tieWordEmbeddings,
     maxPositions: config.maxPositions,
-    ...(compressor && { pipo: { compressor, padTokenId: requirePad(card, config.vocabSize, directory) } }),
+    ...(compressor && { pipo: { compressor, padTokenId: requirePad(card, config.vocabSize, directory), preGate } }),
   };
 }
 

@@ -17,6 +17,7 @@ export interface Layout {
   readonly tieWordEmbeddings: boolean;
   /** Undefined for a plain checkpoint. */
   readonly compressor: CompressorType | undefined;
+  readonly preGate: boolean;
 }
 
 /**
@@ -27,12 +28,13 @@ export function checkLayout(input: LayoutInput): Layout {
   checkLayers(input);
   const compressor = compressorOf(input);
   const tieWordEmbeddings = tiedOf(input);
-  const expected = expectedShapes(input.config, tieWordEmbeddings, compressor);
+  const preGate = compressor !== undefined && [...input.tensors.keys()].some((name) => name.startsWith("pre_gate."));
+  const expected = expectedShapes(input.config, tieWordEmbeddings, compressor, preGate);
   checkNothingMissing(input, expected);
   checkDimensions(input);
   checkShapes(input, expected);
   checkNothingUnknown(input, expected, compressor);
-  return { names: [...expected.keys()], tieWordEmbeddings, compressor };
+  return { names: [...expected.keys()], tieWordEmbeddings, compressor, preGate };
 }
 
 function checkLayers({ config, configFile, tensors }: LayoutInput): void {
@@ -106,6 +108,7 @@ export function expectedShapes(
   config: CheckpointConfig,
   tieWordEmbeddings: boolean,
   compressor: CompressorType | undefined,
+  preGate = false,
 ): ReadonlyMap<string, Shape> {
   const { vocabSize, hiddenSize: hidden } = config;
   const shapes = new Map<string, Shape>();
@@ -128,6 +131,7 @@ export function expectedShapes(
       "fc1.weight": [hidden, 2 * hidden],
       "fc2.weight": [1, hidden],
     });
+    if (preGate) add("pre_gate.", { weight: [1, hidden], bias: [1] });
   }
   return shapes;
 }

@@ -40,6 +40,7 @@ describe.each(goldenModels)("$name", ({ name, directory, ...rest }) => {
       ...Object.fromEntries(Object.entries(fields).map(([key, value]) => [snakeCase(key), words(value)])),
       compressor: pipo?.compressor ?? "none",
       ...(pipo && { pad_token_id: String(pipo.padTokenId) }),
+      ...(pipo?.preGate && { pre_gate: "1" }),
     };
     expect(written).toEqual(pipo ? recorded : { ...recorded, pad_token_id: undefined });
   });
@@ -280,6 +281,24 @@ describe("contradictions and gaps are named with both sides", () => {
     });
   });
 
+  test.each(["pre_gate.weight", "pre_gate.bias"])("%s missing beside its other half", async (name) => {
+    const directory = copyOfGolden("tiny-pregate");
+    removeTensor(path.join(directory, "model.safetensors"), name);
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "missingTensor",
+      message: expect.stringContaining(name),
+    });
+  });
+
+  test("a pre-gate of another size", async () => {
+    const directory = copyOfGolden("tiny-pregate");
+    editHeader(path.join(directory, "model.safetensors"), (h) => (h["pre_gate.weight"]!.shape = [2, 32]));
+    await expect(describeModel(directory)).rejects.toMatchObject({
+      code: "badShape",
+      message: expect.stringMatching(/pre_gate\.weight has shape \[2, 32\].*\[1, 64\]/),
+    });
+  });
+
   test("a PIPO config over plain tensors names what is missing", async () => {
     const directory = copyOfGolden("tiny-plain");
     editJson(path.join(directory, "config.json"), (config) => (config["architectures"] = ["Qwen3_5ForCausalPIPO"]));
@@ -412,6 +431,7 @@ describe("card", () => {
       version: "3",
       fimFormat: "spm",
       defaultThreshold: 0.4,
+      preGateThreshold: 0.3,
       padTokenId: 7,
       stopTokenIds: [1, 2],
       contextPairs: 99,
@@ -452,6 +472,13 @@ describe("Qwen's own vocabulary", () => {
     expect((await readCard(directory, config({ pad_token_id: 248055 }), undefined)).padTokenId).toBe(248044);
     writeFileSync(path.join(directory, "pipo.json"), JSON.stringify({ name: "x", padTokenId: 5 }));
     expect((await readCard(directory, config({}), undefined)).padTokenId).toBe(5);
+  });
+
+  test("the pre-gate is off unless the card gives its threshold", async () => {
+    const directory = temporaryDirectory();
+    expect((await readCard(directory, config({}), undefined)).preGateThreshold).toBe(0);
+    writeFileSync(path.join(directory, "pipo.json"), JSON.stringify({ name: "x", preGateThreshold: 0.25 }));
+    expect((await readCard(directory, config({}), undefined)).preGateThreshold).toBe(0.25);
   });
 
   test("rows without a token are known without a tokenizer", () => {

@@ -36,8 +36,8 @@ export interface PeerCase {
   readonly prefill: { readonly ours: number; readonly peer: number; readonly ratio: number };
   /** The same prompt taken in as pairs; peers have nothing like it, so it is no part of the ratio. */
   readonly pairPrefill: number;
-  /** One pair step over one plain step: draft rejected by the gate, and kept. */
-  readonly pairStepCost: { readonly rejected: number; readonly kept: number };
+  /** One pair step over one plain step: no draft (as behind a pre-gate), draft rejected by the gate, and kept. */
+  readonly pairStepCost: { readonly skipped: number; readonly rejected: number; readonly kept: number };
   readonly bytesPerToken: { readonly ours: number; readonly peer: number };
 }
 
@@ -89,6 +89,7 @@ interface Samples {
   readonly ourPrefill: number[];
   readonly peerPrefill: number[];
   readonly pairPrefill: number[];
+  readonly skipped: number[];
   readonly rejected: number[];
   readonly kept: number[];
 }
@@ -101,6 +102,7 @@ function emptySamples(): Samples {
     ourPrefill: [],
     peerPrefill: [],
     pairPrefill: [],
+    skipped: [],
     rejected: [],
     kept: [],
   };
@@ -118,6 +120,7 @@ async function runRound(
   into.readBytesPerSecond.push(await addon.measureReadBandwidth(1 << 30, options.threads, 2));
   into.ourDecode.push(await ourStepMs(session, "plain", 1, options.decodeTokens));
   into.peerDecode.push(await peer.decode(promptOf(decodePromptTokens), options.decodeTokens));
+  into.skipped.push(await ourStepMs(session, "pair", 1, options.decodeTokens));
   into.rejected.push(await ourStepMs(session, "pair", 0.999999, options.decodeTokens));
   into.kept.push(await ourStepMs(session, "pair", 0, options.decodeTokens));
   into.ourPrefill.push(await ourPrefillMs(session, "plain", prompt));
@@ -147,6 +150,7 @@ function summarise(samples: Samples, engine: NativeEngine, peerBytes: number, pr
     },
     pairPrefill: perSecond(median(samples.pairPrefill)),
     pairStepCost: {
+      skipped: median(samples.skipped) / ourStep,
       rejected: median(samples.rejected) / ourStep,
       kept: median(samples.kept) / ourStep,
     },
@@ -215,7 +219,7 @@ export async function runPeerBench(
 
 /** A table for people; figures in tokens per second unless the heading says otherwise. */
 export function formatPeerTable(cases: readonly PeerCase[]): string {
-  const heading = ["model", "ours", "peer", "T", "read GB/s", "decode", "peer", "ratio", "of read", "prefill", "peer", "ratio", "pair in", "step: gated", "kept"];
+  const heading = ["model", "ours", "peer", "T", "read GB/s", "decode", "peer", "ratio", "of read", "prefill", "peer", "ratio", "pair in", "step: no draft", "gated", "kept"];
   const rows = cases.map((result) => [
     result.shape,
     result.dtype,
@@ -230,6 +234,7 @@ export function formatPeerTable(cases: readonly PeerCase[]): string {
     result.prefill.peer.toFixed(0),
     `${result.prefill.ratio.toFixed(2)}x`,
     result.pairPrefill.toFixed(0),
+    `${result.pairStepCost.skipped.toFixed(2)}x`,
     `${result.pairStepCost.rejected.toFixed(2)}x`,
     `${result.pairStepCost.kept.toFixed(2)}x`,
   ]);
