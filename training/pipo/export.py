@@ -1,5 +1,7 @@
 """Writes a model directory as the engine reads it: weights, config, tokenizer and `pipo.json`.
 
+What the checkpoint holds decides: a pair model, or a plain one in the layout that transformers reads, too.
+
     python -m pipo.export --config configs/pipo-code-9m.json --checkpoint cache/sft/checkpoint.pt \\
         --tokenizer cache/tokenizer --out ../models/pipo-code-9m --threshold 0.5
 """
@@ -15,7 +17,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from pipo.checkpoint import save_pipo
+from pipo.checkpoint import compressor_type_of, save_pipo, save_plain
 from pipo.fim import Sampler, SpecialIds
 from pipo.modeling import PipoModel
 
@@ -24,13 +26,13 @@ MAX_SUFFIX_TOKENS = Sampler.max_suffix_tokens
 FIM_LAYOUT = "<|fim_suffix|>{suffix}<|fim_prefix|><|file_sep|>{fileName}\n{prefix}"
 
 
-def export_model(model: PipoModel, tokenizer_folder: Path, out: Path, name: str, threshold: float) -> None:
+def export_model(model: PipoModel, tokenizer_folder: Path, out: Path, name: str, threshold: float | None) -> None:
     """Writes all files to a folder beside `out` and then moves them, each whole, into it."""
     out.mkdir(parents=True, exist_ok=True)
     special = SpecialIds.of(Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json")))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         fresh = Path(folder)
-        save_pipo(model, fresh)
+        (save_pipo if model.is_pair_model else save_plain)(model, fresh)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(tokenizer_folder / file, fresh / file)
         _write(fresh / "generation_config.json", {"eos_token_id": [special.end], "pad_token_id": special.pad})
@@ -39,8 +41,9 @@ def export_model(model: PipoModel, tokenizer_folder: Path, out: Path, name: str,
             file.replace(out / file.name)
 
 
-def pipo_description(name: str, threshold: float, special: SpecialIds) -> dict[str, object]:
-    return {
+def pipo_description(name: str, threshold: float | None, special: SpecialIds) -> dict[str, object]:
+    """What `pipo.json` says; a plain model has no threshold."""
+    description = {
         "name": name,
         "version": "0.1.0",
         "fimFormat": "joined",
@@ -52,6 +55,7 @@ def pipo_description(name: str, threshold: float, special: SpecialIds) -> dict[s
         "contextPairs": CONTEXT_PAIRS,
         "license": "Apache-2.0",
     }
+    return {key: value for key, value in description.items() if value is not None}
 
 
 def _write(path: Path, document: dict[str, object]) -> None:
@@ -63,17 +67,21 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of pipo.sft; without it: random weights")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of pipo.pretrain or pipo.sft")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--threshold", type=float, required=True, help="default gate threshold, chosen by pipo.evaluate"
-    )
+    parser.add_argument("--threshold", type=float, help="a pair model's default, chosen by pipo.evaluate")
     arguments = parser.parse_args()
     model = new_model(arguments.config, Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json")))
-    model.add_pair_modules("mlp")
-    if arguments.checkpoint:
-        model.load_state_dict(torch.load(arguments.checkpoint, weights_only=True)["model"])
+    state = torch.load(arguments.checkpoint, weights_only=True)["model"]
+    compressor_type = compressor_type_of(state)
+    if compressor_type:
+        model.add_pair_modules(compressor_type)
+    if compressor_type and arguments.threshold is None:
+        parser.error("a pair model needs --threshold")
+    if "pre_gate.weight" in state:
+        model.add_pre_gate()
+    model.load_state_dict(state)
     export_model(model, arguments.tokenizer, arguments.out, arguments.out.name, arguments.threshold)
 
 

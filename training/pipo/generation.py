@@ -66,12 +66,14 @@ def generate_pairs(
     sampling: Sampling = Sampling(),  # noqa: B008 (immutable)
     draft_sees_prompt: bool = True,
     rows: int = 32,
+    random_gate: float | None = None,
 ) -> list[Generation]:
     """Decodes every prompt in pair mode, `rows` of them at a time; results in the order of the prompts.
 
     A row ends with a stop id or after `max_tokens` tokens, PADs not counted. `draft_sees_prompt=False` keeps the
     prompt's rows, all but its last pair's, out of the draft head's attention, as engines that skip the draft head
-    in prefill do. Raises ValueError for an empty prompt.
+    in prefill do. With `random_gate` a coin that falls so often decides below threshold 1, not the gate: what a gate
+    must beat. Raises ValueError for an empty prompt.
     """
     pad = pad_token_id(model.config)
     results = [Generation(pad) for _ in prompts]
@@ -79,7 +81,7 @@ def generate_pairs(
     draws = _Draws(model, len(prompts), max_tokens, sampling, banned=pad)
     with torch.inference_mode():
         for part in _batches(padded, rows):
-            loop = _PairLoop(model, [padded[i] for i in part], threshold, draft_sees_prompt)
+            loop = _PairLoop(model, [padded[i] for i in part], threshold, draft_sees_prompt, random_gate)
             _run(loop, [results[i] for i in part], draws.of(part), max_tokens, stop_ids)
     return results
 
@@ -154,6 +156,7 @@ class _Draws:
         generator = torch.Generator().manual_seed(sampling.seed)
         slots = 2 * max_tokens if sampling.temperature > 0 else 0
         self.uniform = torch.rand(prompts, slots, generator=generator).to(device)
+        self.coins = torch.rand(prompts, max_tokens, generator=generator).to(device)  # one per step
         remembered = self.vocabulary if sampling.presence else 0
         self.produced = torch.zeros(prompts, remembered, dtype=torch.bool, device=device)
 
@@ -164,7 +167,7 @@ class _Draws:
         return part
 
     def keep(self, rows: Tensor) -> None:
-        self.uniform, self.produced = self.uniform[rows], self.produced[rows]
+        self.uniform, self.coins, self.produced = self.uniform[rows], self.coins[rows], self.produced[rows]
 
     def pick(self, logits: Tensor, slot: int) -> Tensor:
         """logits [B, V] → ids [B]"""
@@ -298,8 +301,15 @@ class _PlainLoop:
 class _PairLoop:
     """The decode step of pair mode; `hidden` [B, H] belongs to the newest pair of every row."""
 
-    def __init__(self, model: PipoModel, prompts: list[list[int]], threshold: float, draft_sees_prompt: bool) -> None:
-        self.model, self.threshold = model, threshold
+    def __init__(
+        self,
+        model: PipoModel,
+        prompts: list[list[int]],
+        threshold: float,
+        draft_sees_prompt: bool,
+        random_gate: float | None,
+    ) -> None:
+        self.model, self.threshold, self.random_gate = model, threshold, random_gate
         self.pad = pad_token_id(model.config)
         self.pair, real = _aligned(model, prompts)
         self.device = self.pair.device
@@ -332,7 +342,10 @@ class _PairLoop:
         confidences: list[float | None] = [None] * len(first)
         if self.threshold >= 0:
             confidences = torch.sigmoid(self.model.confidence_head(self.hidden, draft).float()).tolist()
-        accepted = torch.tensor([gate_accepts(c, self.threshold) for c in confidences], device=self.device)
+        if self.random_gate is None:
+            accepted = torch.tensor([gate_accepts(c, self.threshold) for c in confidences], device=self.device)
+        else:
+            accepted = draws.coins[:, self.slot // 2] < self.random_gate
         second = draws.pick(self.model.logits(draft), self.slot + 1).masked_fill(~accepted, self.pad)
         draws.remember(second, accepted)
         return second, confidences
