@@ -1,11 +1,13 @@
 /// The packed file: used when fresh, made again when anything about it is wrong, and never left half-written.
 #include "weights/packed_file.h"
 
+#include <atomic>
 #include <fstream>
 #include <thread>
 
 #include "native/engine_fixture.h"
 #include "pipo/random_model.h"
+#include "platform/files.h"
 #include "weights/byte_stream.h"
 
 using namespace pipo;
@@ -164,6 +166,24 @@ TEST("several writers of one file at once do not disturb each other") {
   for (const auto& t : tokens) CHECK(t == tokens[0] && !t.empty());
   CHECK(folder.n_files() == 1);
   CHECK(test::load_golden("tiny-4b", into(file))->info().from_packed_file);
+}
+
+TEST("a file that was just begun is not taken for one that was left behind") {
+  const test::TempFolder folder;
+  const std::string file = folder.file("model.pipo");
+  std::vector<std::thread> threads;
+  std::atomic<int> lost{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 300; ++n) {
+        const AtomicFile begun(file);
+        if (!file_exists(begun.temporary_path())) ++lost;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_MESSAGE(lost == 0, std::to_string(lost) + " of 1200 were lost");
+  CHECK(folder.n_files() == 0);
 }
 
 TEST("packing reports progress and can be cancelled without a trace") {

@@ -72,6 +72,8 @@ class AtomicFile {
   const std::string& temporary_path() const { return temporary_; }
 
  private:
+  bool open_temporary();
+
   std::string path_;
   std::string temporary_;
   int descriptor_ = -1;

@@ -97,15 +97,26 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
-  static std::atomic<int> counter{0};
   std::error_code ignored;
   const auto parent = std::filesystem::path(path).parent_path();
   if (!parent.empty()) std::filesystem::create_directories(parent, ignored);
   remove_abandoned(path + ".tmp-");
-  temporary_ = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  while (!open_temporary()) {
+  }
+}
+
+/// False when another writer took the new file for an abandoned one before it was locked, and removed it.
+bool AtomicFile::open_temporary() {
+  static std::atomic<int> counter{0};
+  temporary_ = path_ + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail_write(temporary_, errno);
-  ::flock(descriptor_, LOCK_EX | LOCK_NB);
+  while (::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+  struct stat status{};
+  if (::fstat(descriptor_, &status) != 0 || status.st_nlink > 0) return true;
+  ::close(std::exchange(descriptor_, -1));
+  return false;
 }
 
 AtomicFile::~AtomicFile() {
