@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,7 +87,10 @@ class Objective:
 
 
 def opd_losses(student: PipoModel, teacher: PipoModel, batch: Rollouts, objective: Objective) -> dict[str, Tensor]:
-    """Three means over the rows of answers: first token, draft, confidence; and what says how the run goes."""
+    """Means over the rows of answers: first token, draft, confidence; and what says how the run goes.
+
+    A pre-gate learns the confidence head's target.
+    """
     pad = pad_token_id(student.config)
     text, idx = compact(batch.ids, pad)
     with narrow_products(batch.ids.device):
@@ -105,21 +109,28 @@ def opd_losses(student: PipoModel, teacher: PipoModel, batch: Rollouts, objectiv
     firsts, seconds = first_rows(batch.labels, idx), second_rows(batch.labels, idx, pad, objective.fill_pad_label)
     first = distilled(hidden, firsts, objective.first)
     draft = distilled(draft_hidden, seconds, objective.draft)
-    seen = (x[seconds.sequence, seconds.student].detach() for x in (hidden, draft_hidden))
-    with narrow_products(batch.ids.device):
-        scores = student.confidence_head(*seen).float()
-    confidence = _mean(F.binary_cross_entropy_with_logits(scores, draft.target, reduction="none"))
-    first_loss, draft_loss = _mean(first.loss), _mean(draft.loss)
-    kept = seconds.labels != pad
-    proposed = batch.labels[:, 3::2]
-    return {
-        "loss": first_loss + draft_loss + confidence,
-        "first": first_loss,
-        "draft": draft_loss,
+    seen = [x[seconds.sequence, seconds.student].detach() for x in (hidden, draft_hidden)]
+    confidence = _gate_loss(student.confidence_head, seen, draft.target)
+    kept, proposed = seconds.labels != pad, batch.labels[:, 3::2] != IGNORED
+    losses = {
+        "first": _mean(first.loss),
+        "draft": _mean(draft.loss),
         "confidence": confidence,
-        "accepted": kept.sum() / (proposed != IGNORED).sum().clamp(min=1),
+        **({"pre_gate": _gate_loss(student.pre_gate, seen[:1], draft.target)} if student.has_pre_gate else {}),
+    }
+    return {
+        "loss": sum(losses.values()),
+        **losses,
+        "accepted": kept.sum() / proposed.sum().clamp(min=1),
         "teacher_log_prob": _mean(torch.cat([first.teacher_log_prob, draft.teacher_log_prob[kept]])),
     }
+
+
+def _gate_loss(score: torch.nn.Module, seen: list[Tensor], target: Tensor) -> Tensor:
+    """Binary cross-entropy of the confidence head, or of the pre-gate, against `target` [n]."""
+    with narrow_products(target.device):
+        scores = score(*seen).float().view_as(target)
+    return _mean(F.binary_cross_entropy_with_logits(scores, target, reduction="none"))
 
 
 def wide_logits(model: PipoModel) -> Callable[[Tensor], Tensor]:
@@ -179,9 +190,19 @@ def rollouts(student: PipoModel, policy: Policy, drawn: Iterator[tuple[list[list
     for prompts, seed in drawn:
         sampling = replace(policy.sampling, seed=seed)
         student.eval()
-        answers = generate_pairs(student, prompts, policy.threshold, policy.max_tokens, policy.stop_ids, sampling)
+        with _decoding_products(student):
+            answers = generate_pairs(
+                student, prompts, policy.threshold, policy.max_tokens, policy.stop_ids, sampling, rows=len(prompts)
+            )
         student.train()
         yield as_rollouts(prompts, answers, pad_token_id(student.config))
+
+
+def _decoding_products(student: PipoModel) -> AbstractContextManager:
+    """Narrow products, but not on a CPU, where they are slower for the few rows of a decode step, if it can be."""
+    like = student.model.embed_tokens.weight
+    narrow = like.dtype != torch.float32 or like.device.type != "cpu"
+    return narrow_products(like.device) if narrow else nullcontext()
 
 
 def prompts_by_step(
@@ -223,8 +244,6 @@ def prepare(student: PipoModel, arguments: argparse.Namespace) -> tuple[PipoMode
     """The pair model to run, and the module whose trainable parameters are optimised: itself or its adapter."""
     if not student.is_pair_model:
         raise ValueError(f"{arguments.student} has no compressor; fine-tune it with pipo.sft first")
-    if student.has_pre_gate:
-        student.pre_gate.requires_grad_(False)  # it learns to predict the confidence head, in fine-tuning
     if arguments.gradient_checkpointing:
         student.model.gradient_checkpointing_enable({"use_reentrant": False})
     if not arguments.lora:

@@ -1,7 +1,6 @@
-"""On-policy distillation: one batch against an oracle, and a run on the command line that resumes."""
+"""On-policy distillation: one batch against an oracle, and runs that resume."""
 
 import json
-import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
@@ -9,15 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from tiny_models import PAD, SHAPE, pair_model, plain_model, random_ids
 
 from pipo import opd
+from pipo.adapter import merge_adapter
+from pipo.checkpoint import load_model, save_pipo, save_plain
+from pipo.config import make_config
 from pipo.generation import Sampling, generate_pairs
+from pipo.modeling import PipoModel
 from pipo.opd import Objective, Policy, as_rollouts, opd_losses, prompts_by_step, rollouts
 from pipo.trainer import Workers
 
 STOP = 7
-TRAINING = Path(__file__).resolve().parents[1]
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "pipo-code-9m"
 
 
 @pytest.fixture
@@ -80,16 +84,22 @@ def test_a_batch_s_losses_equal_an_oracle_without_batch_padding_and_chunks(wide,
     assert losses["accepted"].item() == pytest.approx(sum(g.accepted for g in generations) / proposed)
 
 
-def test_confidence_moves_its_head_alone_and_the_teacher_stays(wide) -> None:
+def moved_by(loss: torch.Tensor, student) -> set[str]:
+    student.zero_grad()
+    loss.backward(retain_graph=True)
+    return {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def test_a_gate_s_loss_moves_that_gate_alone(wide) -> None:
     student, teacher = pair_model(), plain_model().requires_grad_(False)
-    batch = as_rollouts(prompts(), answers(student), PAD)
-    losses = opd_losses(student, teacher, batch, Objective("topk", "tv"))
-    losses["confidence"].backward(retain_graph=True)
-    moved = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None and p.grad.any()}
-    assert moved == {"confidence_head"}
-    (losses["first"] + losses["draft"]).backward()
-    moved = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None and p.grad.any()}
-    assert moved == {"confidence_head", "model", "mtp", "compressor"}
+    student.add_pre_gate()
+    losses = opd_losses(student, teacher, as_rollouts(prompts(), answers(student), PAD), Objective("topk", "tv"))
+    assert moved_by(losses["confidence"], student) == {"confidence_head"}
+    assert moved_by(losses["pre_gate"], student) == {"pre_gate"}
+    assert moved_by(losses["first"], student) == {"model", "compressor"}
+    assert moved_by(losses["draft"], student) == {"model", "compressor", "mtp"}
+    everything = {"model", "compressor", "mtp", "confidence_head", "pre_gate"}
+    assert moved_by(losses["loss"], student) == everything
 
 
 def test_steps_on_fixed_prompts_bring_the_student_nearer_to_its_teacher(wide) -> None:
@@ -97,13 +107,13 @@ def test_steps_on_fixed_prompts_bring_the_student_nearer_to_its_teacher(wide) ->
     optimizer = torch.optim.AdamW(student.parameters(), lr=3e-3)
     policy = Policy(0.5, 12, (STOP,), Sampling(temperature=1.0))
     values = []
-    for batch in rollouts(student, policy, ((prompts() * 2, seed) for seed in range(40))):
+    for batch in rollouts(student, policy, ((prompts(), seed) for seed in range(24))):
         losses = opd_losses(student, teacher, batch, Objective())
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
         values.append((losses["first"] + losses["draft"]).item())
-    assert sum(values[-5:]) < 0.7 * sum(values[:5])
+    assert sum(values[-4:]) < 0.8 * sum(values[:4])
 
 
 class Numbered:
@@ -125,35 +135,69 @@ def test_prompts_follow_step_and_worker_so_that_a_resumed_run_goes_on() -> None:
 
 
 def write_inputs(folder: Path) -> list[str]:
-    from safetensors.torch import load_file
-
-    shipped = TRAINING.parent / "models" / "pipo-code-9m"
     size = {k: v for k, v in SHAPE.items() if k not in ("vocab_size", "real_vocab_size", "pad_token_id")}
-    rows = load_file(shipped / "model.safetensors")["model.embed_tokens.weight"].shape[0]
+    rows = load_file(SHIPPED / "model.safetensors")["model.embed_tokens.weight"].shape[0]
     (folder / "size.json").write_text(json.dumps({**size, "vocab_size": rows, "tie_word_embeddings": True}))
     text = "\n".join(f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(60))
     row = {"path": "a/b.py", "language": "python", "package": "p", "text": text}
     (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
-    tokenizer = opd.Tokenizer.from_file(str(shipped / "tokenizer.json"))
+    tokenizer = opd.Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
     teacher = opd.new_model(folder / "size.json", tokenizer)
     torch.save({"model": teacher.state_dict()}, folder / "teacher.pt")
     teacher.add_pair_modules("mlp")
     torch.save({"model": teacher.state_dict()}, folder / "student.pt")
     return [
         *("--config", folder / "size.json", "--student", folder / "student.pt", "--teacher", folder / "teacher.pt"),
-        *("--data", folder, "--tokenizer", shipped, "--out", folder / "out", "--threads", 1, "--rows", 2),
+        *("--data", folder, "--tokenizer", SHIPPED, "--out", folder / "out", "--threads", 1, "--rows", 2),
         *("--max-tokens", 6, "--length", 64, "--device", "cpu"),
     ]
 
 
-def test_a_run_writes_a_checkpoint_that_it_resumes_from(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipo.opd", *map(str, write_inputs(tmp_path)), "--minutes"]
-    subprocess.run([*command, "0.04"], cwd=TRAINING, check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a merged pair model, a plain model with Qwen's names, and conversations."""
+    folder, size = tmp_path_factory.mktemp("released"), {**SHAPE, "vocab_size": 8192, "real_vocab_size": 8171}
+    config = make_config(**{**size, "pad_token_id": 8160}, tie_word_embeddings=True)
+    save_plain(PipoModel(config), folder / "teacher")
+    student = PipoModel(config, "mlp")
+    save_pipo(student, folder / "student")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / "student" / name).write_bytes((SHIPPED / name).read_bytes())
+    messages = [{"role": "user", "content": "What is 3 + 4?"}, {"role": "assistant", "content": "7"}]
+    (folder / "conversations.jsonl").write_text(json.dumps({"messages": messages}) + "\n", "utf-8")
+    return folder
+
+
+def test_an_adapter_of_a_released_model_is_distilled(released: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("peft")
+    arguments = (
+        "--student", released / "student", "--teacher", released / "teacher", "--data",
+        released / "conversations.jsonl", "--out", tmp_path, "--minutes", 0.02, "--lora", 4, "--rows", 2,
+        "--max-tokens", 6, "--optimizer", "adamw", "--kl", "topk", "--gradient-checkpointing", "--device", "cpu",
+        "--threads", 1,
+    )  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["opd", *map(str, arguments)])
+    opd.main()
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] > 0 and not any("embed_tokens" in name for name in saved["model"])
+    merged = merge_adapter(load_model(released / "student"), tmp_path / "adapter")
+    before = load_model(released / "student").state_dict()
+    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"confidence_head.fc1.weight", "mtp.layers.0.mlp.up_proj.weight", "compressor.mlp.0.weight"} <= changed
+    assert "model.layers.3.self_attn.q_proj.weight" in changed
+    assert not any("linear_attn" in name or "embed_tokens" in name for name in changed)
+
+
+def test_a_run_writes_a_checkpoint_that_it_resumes_from(tmp_path: Path, monkeypatch, capsys) -> None:
+    arguments = [*map(str, write_inputs(tmp_path)), "--minutes"]
+    monkeypatch.setattr(sys, "argv", ["opd", *arguments, "0.02"])
+    opd.main()
     first = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
     assert first["step"] > 0
     before = torch.load(tmp_path / "student.pt", weights_only=True)["model"]
     assert first["model"].keys() == before.keys()
     assert any(not torch.equal(first["model"][name], before[name]) for name in before)
-    done = subprocess.run([*command, "0.08"], cwd=TRAINING, check=True, capture_output=True, text=True)
-    assert f"resumed at step {first['step']}" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["opd", *arguments, str(first["seconds"] / 60 + 0.01)])
+    opd.main()
+    assert f"resumed at step {first['step']}" in capsys.readouterr().out
     assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] > first["step"]
