@@ -13,7 +13,17 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from comparisons.common import PROXY, load_proxy, paired, plain_base, run_steps, save, signed
+from comparisons.common import (
+    PROXY,
+    load_proxy,
+    load_tokenizer,
+    paired,
+    plain_base,
+    run_steps,
+    save,
+    signed,
+    write_results,
+)
 from pipo.batches import Batch, BatchSource, Mixture, pair_source, read_split
 from pipo.config import pad_token_id
 from pipo.distillation import compact, second_rows
@@ -106,26 +116,27 @@ def measure_pairs(
     return dict(zip(MEASURES, torch.cat(batches).double().unbind(1), strict=True))
 
 
-def compare(sides: list[Side], arguments: argparse.Namespace, tokenizer: Tokenizer, mixture: Mixture) -> dict:
-    """Results of all sides; differences are to the first one, paired over rows after averaging over seeds."""
+def compare(name: str, sides: list[Side], arguments: argparse.Namespace, mixture: Mixture) -> None:
+    """Writes and prints results after each side; differences are to the first one, over rows averaged over seeds."""
+    tokenizer = load_tokenizer(arguments)
     settings = ("base_steps", "steps", "rows", "length", "seeds", "measured_steps")
-    results: dict = {"model": PROXY.stem, **{name: getattr(arguments, name) for name in settings}, "sides": {}}
+    results: dict = {"model": PROXY.stem, **{setting: getattr(arguments, setting) for setting in settings}, "sides": {}}
     reference: dict[str, Tensor] = {}
     for side in sides:
         runs = [trained_pair(side, arguments, tokenizer, mixture, 201 + seed) for seed in range(arguments.seeds)]
         found = [measure_pairs(model, arguments, tokenizer, mixture) for model, _ in runs]
-        means = {name: torch.stack([one[name] for one in found]).mean(0) for name in MEASURES}
+        means = {measure: torch.stack([one[measure] for one in found]).mean(0) for measure in MEASURES}
         reference = reference or means
         results["sides"][side.name] = {
-            name: {
-                "mean": means[name].mean().item(),
-                "bySeed": [one[name].mean().item() for one in found],
-                **paired(means[name], reference[name]),
+            measure: {
+                "mean": means[measure].mean().item(),
+                "bySeed": [one[measure].mean().item() for one in found],
+                **paired(means[measure], reference[measure]),
             }
-            for name in MEASURES
+            for measure in MEASURES
         } | {"runs": [facts for _, facts in runs]}
+        write_results(name, results)
         print(table(results), flush=True)
-    return results
 
 
 def table(results: dict) -> str:
