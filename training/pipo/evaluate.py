@@ -24,7 +24,12 @@ from pipo.evaluation.work import Work
 def evaluate(
     family: Family, data: Path, out: Path, sizes: Sizes, jobs: int = 1, threshold: float | None = None, device="cpu"
 ) -> dict:
-    """The report, which is also written to `out`. `data` is a folder that `pipo.data` wrote."""
+    """The report, which is also written to `out`. `data` is a folder that `pipo.data` wrote.
+
+    Raises ValueError for models that cannot be compared.
+    """
+    if family.extra and not family.main and threshold is None:
+        raise ValueError("without --sft or --opd there is no model to choose a threshold on; give --default-threshold")
     tokenizer = shared_tokenizer([*family.members, *family.extra])
     work = Work(jobs)
     try:
@@ -55,7 +60,9 @@ def read_family(arguments: argparse.Namespace) -> Family:
         for stage in ("plain", "sft", "opd")
         if (directory := getattr(arguments, stage)) is not None
     }
-    extra = tuple(Member(name, Path(directory)) for name, _, directory in (e.partition("=") for e in arguments.extra))
+    if wrong := [given for given in arguments.extra if "=" not in given]:
+        raise SystemExit(f"--extra {wrong[0]}: expected NAME=DIR")
+    extra = tuple(Member(name, Path(folder)) for name, folder in (given.split("=", 1) for given in arguments.extra))
     if not stages and not extra:
         raise SystemExit("name at least one model: --plain, --sft, --opd or --extra")
     return Family(**stages, extra=extra)

@@ -1,5 +1,6 @@
 """What the evaluation's numbers mean: statistics, the gate's table, the threshold rule, names to copy."""
 
+import math
 import random
 from itertools import combinations
 
@@ -15,7 +16,14 @@ from pipo.evaluation.copying import VARIANTS, CopyTask, draw_copy_tasks, is_copi
 from pipo.evaluation.cursors import compared_text, draw_cursors
 from pipo.evaluation.gate import drafts_avoided, gate_table
 from pipo.evaluation.scoring import slots_of
-from pipo.evaluation.statistics import calibration_bins, edit_distance, edit_similarity, pass_at_k, ranking_quality
+from pipo.evaluation.statistics import (
+    calibration_bins,
+    difference_error,
+    edit_distance,
+    edit_similarity,
+    pass_at_k,
+    ranking_quality,
+)
 from pipo.fim import Sample, Sampler
 from pipo.tokenizer import train
 
@@ -51,6 +59,12 @@ def test_pass_at_k_is_the_share_of_all_draws(right: int) -> None:
 def test_pass_at_k_refuses_more_draws_than_samples() -> None:
     with pytest.raises(ValueError, match="pass@5"):
         pass_at_k(4, 1, 5)
+
+
+def test_the_error_of_a_difference_knows_that_the_cases_are_the_same() -> None:
+    flags = [True, False] * 8
+    assert difference_error(flags, flags) == 0.0
+    assert difference_error([True] * 8 + [False] * 8, flags) == pytest.approx(math.sqrt(8) / 16)
 
 
 def test_edit_distance_is_the_written_out_one() -> None:
@@ -101,7 +115,7 @@ def test_drafts_avoided_keeps_the_asked_share() -> None:
 
 
 def line_row(threshold: float, exact: float, tokens_per_step: float) -> dict:
-    return {"threshold": threshold, "exactMatch": exact, "tokensPerStep": tokens_per_step}
+    return {"threshold": threshold, "exactMatch": exact, "tokensPerStep": tokens_per_step, "differenceError": 0.004}
 
 
 def test_the_threshold_is_the_best_of_the_fast_ones_and_the_strictest_of_equals() -> None:
@@ -109,7 +123,7 @@ def test_the_threshold_is_the_best_of_the_fast_ones_and_the_strictest_of_equals(
     rows.append(line_row(0.4, 0.4, 1.49))
     choice = choose_threshold(rows, plain_exact=0.31)
     assert choice.threshold == 0.3  # 0 is no gate, 0.4 is too slow
-    assert "1.0 points fewer" in choice.reason and "not within" not in choice.reason
+    assert "1.0 ± 0.4 points fewer" in choice.reason and "not within" not in choice.reason
     assert "not within" in choose_threshold(rows, plain_exact=0.33).reason
 
 

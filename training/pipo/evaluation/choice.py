@@ -21,7 +21,8 @@ class Choice:
 def choose_threshold(rows: Sequence[dict], plain_exact: float | None) -> Choice:
     """Of the candidates with enough tokens per step the one with the best exact match, the strictest where several are.
 
-    rows: `threshold`, `exactMatch` and `tokensPerStep` on the rest-of-line cursors. Where no candidate writes enough,
+    rows: `threshold`, `exactMatch` and `tokensPerStep` on the rest-of-line cursors, and `differenceError`, the standard
+    error of exact match against the plain model. Where no candidate writes enough,
     the one that writes most is taken.
     """
     candidates = [row for row in rows if row["threshold"] in CANDIDATES]
@@ -30,7 +31,7 @@ def choose_threshold(rows: Sequence[dict], plain_exact: float | None) -> Choice:
         best = max(fast, key=lambda row: (row["exactMatch"], row["threshold"]))
         reason = (
             f"of the thresholds with at least {WANTED_TOKENS_PER_STEP} tokens per step "
-            f"({_listed(fast)}), {best['threshold']:.1f} has the best exact match"
+            f"({_listed(fast)}), {best['threshold']:.1f} has the best exact match (of equals, the strictest)"
         )
     else:
         best = max(candidates, key=lambda row: (row["tokensPerStep"], row["exactMatch"]))
@@ -43,10 +44,9 @@ def choose_threshold(rows: Sequence[dict], plain_exact: float | None) -> Choice:
 
 
 def keep_threshold(threshold: float, rows: Sequence[dict], plain_exact: float | None) -> Choice:
-    """A threshold that was given; the reason still tells its distance from what is wanted, where it was measured."""
-    measured = next((row for row in rows if row["threshold"] == threshold), None)
-    said = f" {distance(measured, plain_exact)}" if measured else ""
-    return Choice(threshold, f"{threshold} was set by hand.{said}")
+    """A threshold that was given; the reason still tells its distance from what is wanted."""
+    measured = next(row for row in rows if row["threshold"] == threshold)
+    return Choice(threshold, f"{threshold:g} was set by hand. {distance(measured, plain_exact)}")
 
 
 def distance(row: dict, plain_exact: float | None) -> str:
@@ -55,7 +55,7 @@ def distance(row: dict, plain_exact: float | None) -> str:
     if plain_exact is None:
         return f"{here}."
     loss = 100 * (plain_exact - row["exactMatch"])
-    against = f"{abs(loss):.1f} points {'fewer' if loss > 0 else 'more'} than" if round(loss, 1) else "as many as"
+    against = f"{abs(loss):.1f} ± {100 * row['differenceError']:.1f} points {'fewer' if loss > 0 else 'more'} than"
     verdict = "within" if loss <= 100 * ALLOWED_LOSS + 1e-9 else "not within"
     wanted = f"{verdict} the wanted {100 * ALLOWED_LOSS:.0f} points"
     return f"{here}, {against} the plain model ({100 * plain_exact:.1f} %): {wanted}."

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from pipo.evaluation.answers import answer_scores
-from pipo.evaluation.choice import CANDIDATES, Choice
+from pipo.evaluation.choice import Choice
 from pipo.evaluation.completing import completion_scores, sureness_table
 from pipo.evaluation.copying import VARIANTS
 from pipo.evaluation.cursors import KINDS
-from pipo.evaluation.family import Member, parameters
+from pipo.evaluation.family import Member, is_pair_model, parameters
 from pipo.evaluation.gate import gate_summary, pre_gate_table
-from pipo.evaluation.plan import FIXED_THRESHOLDS, PROMPT_TOKENS, REGULAR, SEED, Plan, is_pair_model
+from pipo.evaluation.plan import FIXED_THRESHOLDS, PROMPT_TOKENS, REGULAR, SEED, Plan
 from pipo.evaluation.scoring import PairScores
 from pipo.evaluation.statistics import share, standard_error
 
@@ -28,7 +28,12 @@ def collect(plan: Plan, choice: Choice | None) -> dict:
     report: dict = {
         "settings": settings(plan),
         "models": [
-            {"name": m.name, "directory": m.directory.name, "pairs": is_pair_model(m), "parameters": parameters(m)}
+            {
+                "name": m.name,
+                "directory": m.directory.name,
+                "pairs": is_pair_model(m),
+                "parameters": parameters(m, plan.device),
+            }
             for m in (*family.members, *family.extra)
         ],
         "chosenThreshold": threshold,
@@ -94,7 +99,7 @@ def completion_rows(plan: Plan, default: float | None) -> Iterator[dict]:
     for member in family.members:
         thresholds = thresholds_of(plan, member, default)
         if member is family.main:
-            thresholds = sorted({*thresholds, *CANDIDATES})
+            thresholds = sorted({*thresholds, *plan.sweep})
         for threshold in thresholds:
             fixed = threshold in thresholds_of(plan, member, default)
             gate = "confidence" if is_pair_model(member) else None
@@ -178,12 +183,18 @@ def suggestion_rows(plan: Plan, member: Member, default: float) -> list[dict]:
     """How often the first suggested line is exactly right, and what the suggestion's own numbers say about it."""
     made = {language: plan.sure_lines(member, default, language) for language in plan.languages}
     made["all"] = [completion for completions in list(made.values()) for completion in completions]
+    regular: dict[str, dict] = {}
+    if plan.family.plain:
+        for language in made:
+            only = None if language == "all" else language
+            regular[language] = completion_scores(plan.completions(plan.family.plain, "line", REGULAR, only))
     return [
         {
             "language": language,
             "model": member.name,
             "threshold": default,
             **completion_scores(completions),
+            "plain": regular.get(language),
             "empty": sum(not c.text.strip() for c in completions),
             "sureness": sureness_table(completions),
         }

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
 from pipo.checkpoint import load_model
+from pipo.config import read_config
 from pipo.fim import Sampler
 from pipo.generation import Generation, Sampling, generate_pairs, generate_plain
 from pipo.modeling import PipoModel
@@ -28,6 +28,12 @@ class Member:
 def load_member(member: Member, device: str) -> PipoModel:
     """Weights widened to fp32: all measurements compute in fp32."""
     return load_model(member.directory).to(device)
+
+
+def is_pair_model(member: Member) -> bool:
+    """By its config alone: the weights need not be loaded for it."""
+    config = read_config(json.loads((member.directory / "config.json").read_text("utf-8")))
+    return config.compressor_type is not None
 
 
 def shared_tokenizer(members: list[Member]) -> Tokenizer:
@@ -65,5 +71,5 @@ def generate(
     return generate_pairs(model, prompts, threshold, max_tokens, stop_ids, sampling, rows=rows, **options)
 
 
-def parameters(member: Member) -> int:
-    return sum(p.numel() for p in torch.nn.Module.parameters(load_member(member, "cpu")))
+def parameters(member: Member, device: str) -> int:
+    return sum(parameter.numel() for parameter in load_member(member, device).parameters())

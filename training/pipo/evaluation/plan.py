@@ -17,10 +17,11 @@ from pipo.evaluation.choice import CANDIDATES, Choice, choose_threshold, keep_th
 from pipo.evaluation.completing import Completion, complete, complete_surely, completion_scores, copy_names
 from pipo.evaluation.copying import VARIANTS, CopyTask, draw_copy_tasks
 from pipo.evaluation.cursors import KINDS, Cursor, draw_cursors
-from pipo.evaluation.family import Member, load_member, make_sampler
+from pipo.evaluation.family import Member, is_pair_model, load_member, make_sampler
 from pipo.evaluation.scoring import PairScores, draw_texts, pair_scores, plain_nll, slots_of
+from pipo.evaluation.statistics import difference_error
 from pipo.evaluation.work import Work
-from pipo.fim import Sample
+from pipo.fim import Sample, Sampler
 
 PROMPT_TOKENS = 320
 SEED = 5
@@ -103,18 +104,11 @@ class Plan:
             language: draw_copy_tasks(by_language[language], sampler, sizes.names, PROMPT_TOKENS, SEED)
             for language in self.languages
         }
-        self.cases = [
-            Case(language, "text", sample)
-            for language in self.languages
-            for sample in draw_texts(by_language[language], sampler, sizes.texts, SEED)
-        ]
-        for cursors in self.cursors.values():
-            for cursor in cursors[: sizes.middles]:
-                ids = [*cursor.prompt, *sampler.encode(cursor.expected), sampler.special.end]
-                self.cases.append(Case(cursor.language, "middle", Sample(ids, len(cursor.prompt))))
+        self.cases = draw_cases(by_language, self.cursors, sampler, sizes)
         self.questions = draw_tasks(sizes.questions, SEED)
         self.packages = sorted({file.package for file in files})
         self.random_gate: dict[str, object] = {}
+        self.sweep = sorted((*CANDIDATES, 0.0, 1.0))  # thresholds of the main model on rest-of-line cursors
         self.work = work
 
     def want_completions(self, member: Member, kind: str, threshold: float | None, **options: object) -> None:
@@ -162,8 +156,10 @@ class Plan:
     def run(self, given_threshold: float | None) -> Choice | None:
         """Makes all measurements; None without a pair model and a given threshold."""
         main, plain = self.family.main, self.family.plain
+        if given_threshold is not None:
+            self.sweep = sorted({*self.sweep, given_threshold})
         if main:
-            for threshold in (*CANDIDATES, 0.0, 1.0):
+            for threshold in self.sweep:
                 self.want_completions(main, "line", threshold)
         if plain:
             self.want_completions(plain, "line", REGULAR)
@@ -191,8 +187,11 @@ class Plan:
             self.want_at(member, (threshold,))
             self.want_completions(member, "line", threshold, draft_sees_prompt=False)
         if self.family.main:
-            rate = completion_scores(self.completions(self.family.main, "line", threshold))["acceptanceRate"]
-            self.random_gate = {"random_gate": round(rate, 4)}
+            made = self.completions(self.family.main, "line", threshold)
+            drafts = sum(len(completion.confidences) for completion in made)
+            self.random_gate = {
+                "random_gate": round(sum(completion.accepted for completion in made) / max(drafts, 1), 4)
+            }
             self.want_completions(self.family.main, "line", threshold, **self.random_gate)
             self.want_sure_lines(self.family.main, threshold)
         for member in self.family.extra:
@@ -200,7 +199,7 @@ class Plan:
 
     def choose(self, given: float | None) -> Choice | None:
         if not self.family.main:
-            return Choice(given, f"{given} was set by hand.") if given is not None else None
+            return Choice(given, f"{given:g} was set by hand.") if given is not None else None
         exact = None
         if self.family.plain:
             exact = completion_scores(self.completions(self.family.plain, "line", REGULAR))["exactMatch"]
@@ -211,10 +210,15 @@ class Plan:
 
     def line_rows(self) -> list[dict]:
         """The main model's scores on the rest-of-line cursors, by threshold."""
-        return [
-            {"threshold": t, **completion_scores(self.completions(self.family.main, "line", t))}
-            for t in sorted((*CANDIDATES, 0.0, 1.0))
-        ]
+        rows = []
+        for threshold in self.sweep:
+            made = self.completions(self.family.main, "line", threshold)
+            row = {"threshold": threshold, **completion_scores(made)}
+            if self.family.plain:
+                regular = self.completions(self.family.plain, "line", REGULAR)
+                row["differenceError"] = difference_error([c.exact for c in made], [c.exact for c in regular])
+            rows.append(row)
+        return rows
 
     def completions(
         self, member: Member, kind: str, threshold: float | None, language: str | None = None, **options: object
@@ -245,12 +249,24 @@ class Plan:
         return self.work.result(("score", member.name, mode, sees_prompt))
 
 
+def draw_cases(
+    files: dict[str, list[TextFile]], cursors: dict[tuple[str, str], list[Cursor]], sampler: Sampler, sizes: Sizes
+) -> list[Case]:
+    """Stretches of text by language, then the first middles of every kind of cursor, each with its end."""
+    cases = [
+        Case(language, "text", sample)
+        for language, found in files.items()
+        for sample in draw_texts(found, sampler, sizes.texts, SEED)
+    ]
+    for drawn in cursors.values():
+        for cursor in drawn[: sizes.middles]:
+            ids = [*cursor.prompt, *sampler.encode(cursor.expected), sampler.special.end]
+            cases.append(Case(cursor.language, "middle", Sample(ids, len(cursor.prompt))))
+    return cases
+
+
 def completion_key(member: Member, kind: str, language: str, threshold: float | None, options: dict) -> tuple:
     return ("complete", member.name, kind, language, threshold, *sorted(options.items()))
-
-
-def is_pair_model(member: Member) -> bool:
-    return load_member(member, "cpu").is_pair_model
 
 
 def score_plain(member: Member, device: str, samples: list[Sample]) -> tuple[Tensor, Tensor]:

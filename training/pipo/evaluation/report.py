@@ -11,7 +11,7 @@ MODES = {"plain": "regular", "pairs": "pairs", "single": "first tokens only"}
 SIGNALS = {
     "lowestConfidence": "lowest gate confidence of its steps",
     "meanConfidence": "mean gate confidence of its steps",
-    "tokenProbability": "mean probability of its tokens",
+    "tokenProbability": "geometric mean of its tokens' probabilities",
 }
 MAX_CELL = 90  # characters of a line in a table of examples
 
@@ -112,18 +112,22 @@ def _completion_row(key: tuple, by_kind: dict[str, dict]) -> list[str]:
 def suggestions(report: dict) -> str:
     """Exact match of the first suggested line, and its height by what the suggestion says about itself."""
     rows = report["suggestions"]
-    head = ["language", "cursors", "exactly right %", "nothing suggested", "similarity", "tokens per step"]
+    head = [
+        "language",
+        "cursors",
+        "exactly right %",
+        "plain model %",
+        "nothing suggested",
+        "similarity",
+        "tokens per step",
+    ]
     body = [
         [
-            r["language"],
-            str(r["count"]),
-            percent(r),
-            str(r["empty"]),
-            number(r["editSimilarity"]),
-            number(r["tokensPerStep"], 2),
+            r["language"], str(r["count"]), percent(r), percent(r["plain"]) if r["plain"] else DASH, str(r["empty"]),
+            number(r["editSimilarity"]), number(r["tokensPerStep"], 2),
         ]
         for r in rows
-    ]
+    ]  # fmt: skip
     everything = rows[-1]["sureness"]
     buckets = next(iter(everything.values()))["buckets"]
     signal_head = ["exactly right % (suggestions), by", *(f"{b['from']:.1f}–{b['to']:.1f}" for b in buckets), "ranking"]

@@ -19,6 +19,13 @@ def standard_error(mean: float | None, count: int) -> float | None:
     return None if mean is None else math.sqrt(mean * (1 - mean) / count)
 
 
+def difference_error(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """Standard error of the difference of two shares that were measured on the same cases."""
+    differences = [int(x) - int(y) for x, y in zip(a, b, strict=True)]
+    mean = sum(differences) / len(differences)
+    return math.sqrt(sum((d - mean) ** 2 for d in differences)) / len(differences)
+
+
 def pass_at_k(samples: int, right: int, k: int) -> float:
     """Probability that k of `samples` answers, drawn without replacement, hold at least one of the `right` ones.
 

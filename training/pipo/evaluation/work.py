@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,8 +20,7 @@ class Work:
     def __init__(self, jobs: int) -> None:
         self.started = time.monotonic()
         self.futures: dict[Hashable, Future] = {}
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.pool = ProcessPoolExecutor(jobs, context, initializer=use_one_thread) if jobs > 1 else None
 
     def want(self, key: Hashable, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
