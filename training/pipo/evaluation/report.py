@@ -92,7 +92,7 @@ def completion(report: dict) -> str:
     counts = ", ".join(f"{first[kind]['count']} × {KIND_NAMES[kind]}" for kind in KINDS)
     return (
         f"**Completion** ({counts}). Threshold 1 writes one token per step. The random gate accepts as many drafts "
-        "as the gate does at the default threshold. How many lines or characters are asked for, only the text behind the "
+        "as the gate does at the default threshold. How many lines are asked for, only the text behind the "
         "cursor tells; a middle that ends early counts as it is.\n\n"
         + table([*head, "accepted", "tokens per step"], body)
         + "\n\nAccepted drafts and tokens per step are those of the rest-of-line cursors."
