@@ -258,7 +258,7 @@ def prepare(student: PipoModel, arguments: argparse.Namespace) -> tuple[PipoMode
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_arguments(parser)
-    parser.set_defaults(lr=1e-3)
+    parser.set_defaults(lr=5e-4)
     parser.add_argument("--student", type=Path, required=True, help="pair model: checkpoint.pt or directory")
     parser.add_argument("--teacher", type=Path, required=True, help="plain model: checkpoint.pt or directory")
     parser.add_argument("--config", type=Path, help="size file of a checkpoint.pt, see configs/")
