@@ -94,6 +94,15 @@ test("what was not computed is null", async () => {
     expect(step).toMatchObject({ second: null, confidence: null, firstLogprob: null, secondLogprob: null });
 });
 
+test.each(["pair", "plain"] as const)("in %s mode no stop id comes before the tokens that were asked for", async (mode) => {
+  const stopIds = [...(await withSession((s) => s.generate(request({ mode })))).tokens];
+  const early = await withSession((s) => s.generate(request({ mode, stopIds })));
+  expect(early.tokens).toHaveLength(1);
+  const late = await withSession((s) => s.generate(request({ mode, stopIds, minNewTokens: 5 })));
+  expect(late.tokens.length).toBeGreaterThanOrEqual(6);
+  expect([...late.tokens].slice(0, 5).some((id) => stopIds.includes(id))).toBe(false);
+});
+
 test("two sessions at once give what each gives alone", async () => {
   const a = request({ promptIds: Int32Array.of(1, 2, 3), maxNewTokens: 200 });
   const b = request({

@@ -69,6 +69,22 @@ TEST("draws follow the distribution") {
   for (int id = 0; id < 5; ++id) CHECK(std::abs(shares.at(id) - kProbabilities[id]) < 0.015);
 }
 
+TEST("stop ids wait for the tokens that were asked for") {
+  const std::vector<std::int32_t> stops = {0, 3};
+  Setup setup;
+  setup.range.stop_ids = stops;
+  setup.range.min_new_tokens = 2;
+  CHECK(setup.ids() == Ids({1, 2, 4}));
+  CHECK(setup.greedy(logits_of(kProbabilities)) == 1);
+  setup.produced = {1};
+  CHECK(setup.greedy(logits_of(kProbabilities)) == 1);
+  setup.produced = {1, 2};
+  CHECK(setup.greedy(logits_of(kProbabilities)) == 0);
+  setup.produced = {};
+  setup.allowed = {0b01001};
+  CHECK(setup.make().nothing_allowed());
+}
+
 TEST("temperature sharpens and flattens, 0 takes the best") {
   Setup setup;
   CHECK(setup.greedy(logits_of(kProbabilities)) == 0);

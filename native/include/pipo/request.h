@@ -25,6 +25,7 @@ struct GenerateRequest {
   DecodeMode mode = DecodeMode::kPair;
   std::vector<std::int32_t> prompt_ids;
   std::int32_t max_new_tokens = 0;
+  std::int32_t min_new_tokens = 0;
   float threshold = 0.5f;
   float pre_gate_threshold = 0.0f;
   SamplingOptions sampling;

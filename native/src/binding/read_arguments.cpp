@@ -126,6 +126,9 @@ GenerateRequest read_generate_request(const Argument& request) {
   result.mode = read_decode_mode(request.field("mode"));
   result.prompt_ids = request.field("promptIds").int32_array();
   result.max_new_tokens = int32_field(request, "maxNewTokens");
+  if (const Argument fewest = request.field("minNewTokens"); !fewest.is_absent()) {
+    result.min_new_tokens = static_cast<std::int32_t>(fewest.integer(0, kMostInt32));
+  }
   result.threshold = float_field(request, "threshold");
   if (const Argument pre_gate = request.field("preGateThreshold"); !pre_gate.is_absent()) {
     result.pre_gate_threshold = static_cast<float>(pre_gate.number());

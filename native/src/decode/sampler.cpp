@@ -77,6 +77,7 @@ Sampler::Sampler(const SamplingOptions& options, const SamplerRange& range, std:
 }
 
 void Sampler::produced(std::int32_t id) {
+  ++n_produced_;
   if (seen_.empty()) return;
   if (seen_[id] == 0) seen_ids_.push_back(id);
   seen_[id] |= kProduced;
@@ -84,7 +85,8 @@ void Sampler::produced(std::int32_t id) {
 
 bool Sampler::nothing_allowed() const {
   for (std::int32_t id = 0; id < range_.real_vocab_size; ++id) {
-    if (id != range_.banned_id && (allowed_ids_.empty() || is_allowed(allowed_ids_, id))) return false;
+    if (id == range_.banned_id || (!allowed_ids_.empty() && !is_allowed(allowed_ids_, id))) continue;
+    if (!bans_stop_ids() || std::ranges::find(range_.stop_ids, id) == range_.stop_ids.end()) return false;
   }
   return true;
 }
@@ -101,6 +103,11 @@ Sampled Sampler::sample(std::span<float> all_logits, std::uint64_t slot) {
 
 void Sampler::mask(std::span<float> logits) const {
   if (range_.banned_id >= 0 && range_.banned_id < range_.real_vocab_size) logits[range_.banned_id] = kNever;
+  if (bans_stop_ids()) {
+    for (const std::int32_t id : range_.stop_ids) {
+      if (id < range_.real_vocab_size) logits[id] = kNever;
+    }
+  }
   if (allowed_ids_.empty()) return;
   for (std::size_t first = 0; first < logits.size(); first += 8) {
     if (allowed_ids_[first >> 3] == 0xff) continue;

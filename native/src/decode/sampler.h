@@ -12,6 +12,8 @@ namespace pipo {
 struct SamplerRange {
   std::int32_t real_vocab_size = 0;  ///< ids from here on are padding rows
   std::int32_t banned_id = -1;       ///< PAD in pair mode; -1: none
+  std::span<const std::int32_t> stop_ids = {};  ///< not produced among the first `min_new_tokens`
+  std::int32_t min_new_tokens = 0;
 };
 
 struct Sampled {
@@ -39,6 +41,7 @@ class Sampler {
   bool nothing_allowed() const;
 
  private:
+  bool bans_stop_ids() const { return n_produced_ < range_.min_new_tokens; }
   struct Candidate {
     float logit;
     std::int32_t id;
@@ -55,6 +58,7 @@ class Sampler {
   SamplerRange range_;
   std::span<const std::uint8_t> allowed_ids_;
   bool logprobs_;
+  std::int32_t n_produced_ = 0;
   std::vector<std::uint8_t> seen_;  // per id: kInPrompt, kProduced
   std::vector<std::int32_t> seen_ids_;
   std::vector<Candidate> candidates_;

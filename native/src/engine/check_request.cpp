@@ -27,6 +27,7 @@ void check_request(const GenerateRequest& request, const ModelConfig& config) {
   check_ids(request.prompt_ids, request.mode, config);
   check_sampling(request.sampling);
   require(request.max_new_tokens >= 0, "max_new_tokens must not be negative");
+  require(request.min_new_tokens >= 0, "min_new_tokens must not be negative");
   require(!std::isnan(request.threshold), "threshold must be a number");
   require(!std::isnan(request.pre_gate_threshold), "pre_gate_threshold must be a number");
   require(

@@ -89,8 +89,8 @@ GenerateResult SessionCore::generate(const GenerateRequest& request, const StepF
   const std::vector<std::int32_t> slots = slots_of(request.prompt_ids, request.mode);
   check_length(slots.size(), request.mode, timeline_.max_positions());
   const std::int32_t banned = request.mode == DecodeMode::kPair ? config.pipo->pad_token_id : kNoToken;
-  Sampler sampler(request.sampling, {config.real_vocab_size, banned}, request.allowed_ids, request.prompt_ids,
-                  request.logprobs);
+  Sampler sampler(request.sampling, {config.real_vocab_size, banned, request.stop_ids, request.min_new_tokens},
+                  request.allowed_ids, request.prompt_ids, request.logprobs);
   if (sampler.nothing_allowed()) throw Error(ErrorCode::kBadRequest, "allowed_ids allows no id that can be produced");
 
   GenerateResult result;

@@ -152,6 +152,8 @@ export class CompletionService {
     const request = {
       promptIds: prompt.ids,
       maxNewTokens: block ? maxBlockTokens : maxLineTokens,
+      // A line that opens a block looks finished to a model; what is asked for is the block.
+      ...(block && rule.linePrefix.trim() !== "" && { minNewTokens: 1 }),
       mode,
       stopIds: model.stopIds,
       ...(engine.threshold !== null && { threshold: engine.threshold }),

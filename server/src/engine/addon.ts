@@ -141,6 +141,8 @@ export interface GenerateRequest {
   readonly promptIds: Int32Array;
   /** Upper bound on real tokens (PAD is not counted). */
   readonly maxNewTokens: number;
+  /** No stop id is produced before this many real tokens; 0 by default. */
+  readonly minNewTokens?: number;
   /** Gate: < 0 off, 0 evaluated and always kept, (0, 1) kept when confidence >= threshold, >= 1 no draft step at all. */
   readonly threshold: number;
   /**

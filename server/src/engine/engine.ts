@@ -60,6 +60,8 @@ export interface TextRequest {
   /** The whole prompt; a session that has executed a prefix of it extends. */
   readonly promptIds: Int32Array;
   readonly maxNewTokens: number;
+  /** No stop id before this many tokens; 0 by default. */
+  readonly minNewTokens?: number;
   /** Default: the card's threshold. */
   readonly threshold?: number;
   /** Default: the card's. */
@@ -256,6 +258,7 @@ export function toGenerateRequest(
     mode,
     promptIds: request.promptIds,
     maxNewTokens: request.maxNewTokens,
+    ...(request.minNewTokens !== undefined && { minNewTokens: request.minNewTokens }),
     threshold: request.threshold ?? card.defaultThreshold,
     preGateThreshold: request.preGateThreshold ?? card.preGateThreshold,
     sampling: { ...greedy, ...request.sampling },
