@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from pipo.batches import read_split
+from pipo.evaluation.card import update_card
 from pipo.evaluation.collect import collect
 from pipo.evaluation.family import Member, shared_tokenizer
 from pipo.evaluation.plan import QUICK, Family, Plan, Sizes
@@ -80,6 +81,7 @@ def main() -> None:
     )
     parser.add_argument("--default-threshold", type=float, help="instead of the one that the rule chooses")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--card", type=Path, help="model card whose tables are replaced")
     parser.add_argument("--quick", action="store_true", help="few cases: rough numbers in a minute")
     parser.add_argument("--device", default="cpu", help="with another one than cpu, --jobs must stay 1")
     arguments = parser.parse_args()
@@ -90,7 +92,10 @@ def main() -> None:
     evaluate(
         family, arguments.data, arguments.out, sizes, arguments.jobs, arguments.default_threshold, arguments.device
     )
-    print((arguments.out / "evaluation.md").read_text("utf-8"))
+    tables = (arguments.out / "evaluation.md").read_text("utf-8")
+    if arguments.card:
+        update_card(arguments.card, tables)
+    print(tables)
 
 
 if __name__ == "__main__":

@@ -108,10 +108,14 @@ def cut_start(text: str, random_source: random.Random) -> int:
 
 
 def choose_cut(text: str, random_source: random.Random) -> Cut:
-    """Draws a middle: mostly the rest of a line, sometimes a small block, a piece of a line or any span."""
+    """Draws a middle: mostly the rest of a line, sometimes a small block, a piece of a line or any span.
+
+    Behind the last character of a line the block follows: nothing at all is no suggestion, and a model that has often
+    seen it there has nothing to say where people wait for the next lines.
+    """
     start = cut_start(text, random_source)
     kind = random_source.random()
-    if kind < 0.55:
+    if kind < 0.55 and start < line_end(text, start):
         end = line_end(text, start)
     elif kind < 0.80:
         end = block_end(text, start, random_source.randint(2, 8))

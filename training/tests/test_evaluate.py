@@ -3,6 +3,7 @@
 import math
 import random
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 
 from pipo.batches import TextFile
 from pipo.evaluation.answers import Reply, answer_scores
+from pipo.evaluation.card import BEGIN, END, update_card
 from pipo.evaluation.choice import choose_threshold
 from pipo.evaluation.completing import Completion, completion_scores, sureness_table
 from pipo.evaluation.copying import VARIANTS, CopyTask, draw_copy_tasks, is_copied
@@ -209,3 +211,14 @@ def test_every_response_token_is_predicted_once_in_each_mode() -> None:
     sample = Sample([1, 2, 3, 4, 5, 6], response_start=3)
     assert slots_of(sample, 0, "pairs") == ([1, 2, 3, 0, 4, 5, 6, 0], 4)
     assert slots_of(sample, 0, "single") == ([1, 2, 3, 0, 4, 0, 5, 0, 6, 0], 4)
+
+
+def test_a_card_keeps_everything_but_the_tables(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text(f"# Model\n\n{BEGIN}\nold\n{END}\n\nLimits.\n", "utf-8")
+    for _ in range(2):  # again: nothing grows
+        update_card(card, "| a |\n")
+        assert card.read_text("utf-8") == f"# Model\n\n{BEGIN}\n\n| a |\n\n{END}\n\nLimits.\n"
+    card.write_text("# Model\n", "utf-8")
+    with pytest.raises(ValueError, match="expected one line"):
+        update_card(card, "")
