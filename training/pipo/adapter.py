@@ -39,7 +39,12 @@ SAVED_BLOCK_NORMS = [
 
 
 def wrap_with_adapter(
-    model: PipoModel, rank: int, alpha: int, dropout: float = 0.0, block_norms: bool = True, new_draft_head: bool = False
+    model: PipoModel,
+    rank: int,
+    alpha: int,
+    dropout: float = 0.0,
+    block_norms: bool = True,
+    new_draft_head: bool = False,
 ) -> torch.nn.Module:
     """The PEFT model around a pair model; only the adapter trains. `wrapped.base_model.model` is the pair model.
 
@@ -59,7 +64,11 @@ def wrap_with_adapter(
         exclude_modules=r"mtp\..*" if new_draft_head else None,
         modules_to_save=[*saved, "pre_gate"] if model.has_pre_gate else saved,
     )
-    return get_peft_model(model, settings)
+    wrapped = get_peft_model(model, settings)
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:  # fp32 whatever the frozen weights are in: small steps would be rounded away
+            parameter.data = parameter.data.float()
+    return wrapped
 
 
 def merge_adapter(base: PipoModel, directory: str | Path) -> PipoModel:

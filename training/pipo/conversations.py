@@ -49,7 +49,9 @@ def conversation_sample(tokenizer: Tokenizer, messages: list[dict[str, str]], ma
     """Prompt and answer, cut off behind `max_tokens`. An answer without a thought gets an empty one."""
     prompt = conversation_prompt(tokenizer, messages[:-1])
     answer = messages[-1]["content"]
-    rest = answer.removeprefix("<think>").removeprefix("\n") if answer.startswith("<think>") else f"\n</think>\n\n{answer}"
+    rest = (
+        answer.removeprefix("<think>").removeprefix("\n") if answer.startswith("<think>") else f"\n</think>\n\n{answer}"
+    )
     response = tokenizer.encode(f"{rest}<|im_end|>\n", add_special_tokens=False).ids
     return Sample((prompt + response)[:max_tokens], min(len(prompt), max_tokens), prompt_weight=0.0)
 

@@ -45,7 +45,7 @@ def pipo_description(name: str, threshold: float | None, special: SpecialIds) ->
     """What `pipo.json` says; a plain model has no threshold."""
     description = {
         "name": name,
-        "version": "0.1.0",
+        "version": "0.2.0",
         "fimFormat": "joined",
         "fimLayout": FIM_LAYOUT,
         "maxSuffixTokens": MAX_SUFFIX_TOKENS,

@@ -1,6 +1,6 @@
 """Merges a LoRA adapter of PIPO fine-tuning into its base model: one directory that the engine reads.
 
-    python -m pipo.merge --model Qwen3.5-4B --adapter runs/sft/adapter --out Qwen3.5-4B-PIPO
+python -m pipo.merge --model Qwen3.5-4B --adapter runs/sft/adapter --out Qwen3.5-4B-PIPO
 """
 
 from __future__ import annotations

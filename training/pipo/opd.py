@@ -39,6 +39,7 @@ from pipo.generation import Generation, Sampling, generate_pairs
 from pipo.losses import IGNORED
 from pipo.modeling import PipoModel
 from pipo.pretrain import new_model
+from pipo.sft import save_activations_memory
 from pipo.tasks import chat_prompt, make_task
 from pipo.trainer import Optimizers, Run, Workers, add_run_arguments, budget_seconds, narrow_products, pick_device
 
@@ -245,13 +246,10 @@ def prepare(student: PipoModel, arguments: argparse.Namespace) -> tuple[PipoMode
     if not student.is_pair_model:
         raise ValueError(f"{arguments.student} has no compressor; fine-tune it with pipo.sft first")
     if arguments.gradient_checkpointing:
-        student.model.gradient_checkpointing_enable({"use_reentrant": False})
+        save_activations_memory(student)
     if not arguments.lora:
         return student, student
     wrapped = wrap_with_adapter(student, arguments.lora, 2 * arguments.lora, block_norms=False)
-    for parameter in wrapped.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
     return wrapped.base_model.model, wrapped
 
 

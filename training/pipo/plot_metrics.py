@@ -1,6 +1,6 @@
 """Draws the learning curves of runs from their `metrics.jsonl`.
 
-    python -m pipo.plot_metrics --out curves.png pretraining=cache/pretrain fine-tuning=cache/sft
+python -m pipo.plot_metrics --out curves.png pretraining=cache/pretrain fine-tuning=cache/sft
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 
 SMOOTHED_ROWS = 9  # a running mean over this many logged rows
-SHOWN = ("loss", "first", "second", "confidence", "backbone_kl", "draft_kl")
+SHOWN = ("loss", "first", "second", "draft", "confidence")
+FIRST_SHOWN = 0.1  # part of a run that may leave the picture at its top: the fall from random weights
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -38,10 +39,14 @@ def plot(runs: dict[str, list[dict[str, float]]], out: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(runs), figsize=(4.2 * len(runs), 3.2), squeeze=False)
     for panel, (name, rows) in zip(panels[0], runs.items(), strict=True):
+        top = 0.0
         for metric in SHOWN:
             points = [(row["tokens"] / 1e6, row[metric]) for row in rows if metric in row]
             if points and not (metric == "loss" and "first" in rows[-1]):  # a sum of the others
-                panel.plot([x for x, _ in points], running_mean([y for _, y in points]), label=metric, linewidth=1.2)
+                means = running_mean([y for _, y in points])
+                panel.plot([x for x, _ in points], means, label=metric, linewidth=1.2)
+                top = max([top, *means[int(len(means) * FIRST_SHOWN) :]])
+        panel.set_ylim(0, 1.1 * top)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel("million supervised tokens", fontsize=8)
         panel.tick_params(labelsize=8)

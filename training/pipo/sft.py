@@ -68,13 +68,10 @@ def released_model(directory: Path, compressor_type: str, lora: int) -> tuple[Pi
 
 
 def with_adapter(model: PipoModel, rank: int, new_draft_head: bool) -> tuple[PipoModel, torch.nn.Module]:
-    """The pair model to run and the module that is optimised: itself (`rank` 0), or the adapter around it in fp32."""
+    """The pair model to run and the module that is optimised: itself (`rank` 0), or the adapter around it."""
     if not rank:
         return model, model
     wrapped = wrap_with_adapter(model, rank, 2 * rank, dropout=0.05, new_draft_head=new_draft_head)
-    for parameter in wrapped.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
     return wrapped.base_model.model, wrapped
 
 
@@ -95,9 +92,7 @@ def save_activations_memory(model: PipoModel) -> None:
     enable({"use_reentrant": False})
 
 
-def training_source(
-    arguments: argparse.Namespace, tokenizer: Tokenizer, pad: int
-) -> BatchSource | ConversationSource:
+def training_source(arguments: argparse.Namespace, tokenizer: Tokenizer, pad: int) -> BatchSource | ConversationSource:
     """Rows of conversations from a `.jsonl` file, or of source files from a folder of `pipo.data`."""
     if arguments.data.suffix == ".jsonl":
         samples = [conversation_sample(tokenizer, m, arguments.length) for m in read_conversations(arguments.data)]

@@ -33,7 +33,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--loaders", type=int, default=0, help="processes that build batches; several feed a GPU")
     parser.add_argument("--rows", type=int, default=8, help="rows per step")
-    parser.add_argument("--lr", type=float, default=4e-3, help="for adamw on released models 1e-4 (adapter), 1e-5 (all)")
+    parser.add_argument(
+        "--lr", type=float, default=4e-3, help="for adamw on released models 1e-4 (adapter), 1e-5 (all)"
+    )
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--seed", type=int, default=1)
 
@@ -171,9 +173,7 @@ class MetricWindow:
 class Run:
     """One resumable training run in a folder: `checkpoint.pt`, `metrics.jsonl`."""
 
-    def __init__(
-        self, folder: Path, model: nn.Module, optimizers: Optimizers, workers: Workers | None = None
-    ) -> None:
+    def __init__(self, folder: Path, model: nn.Module, optimizers: Optimizers, workers: Workers | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimizers = folder, model, optimizers
         self.workers = workers or Workers()

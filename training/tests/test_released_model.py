@@ -64,7 +64,8 @@ def test_only_the_last_answer_is_learnt_and_it_starts_on_a_pair_border(tokenizer
     sample = conversation_sample(tokenizer, CONVERSATIONS[0])
     text = tokenizer.decode(sample.ids, skip_special_tokens=False)
     assert text == (
-        "<|im_start|>user\nWhat is 3 + 3?<|im_end|>\n<|im_start|>assistant\n<think>\nTwice 3.\n</think>\n\n6<|im_end|>\n"
+        "<|im_start|>user\nWhat is 3 + 3?<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\nTwice 3.\n</think>\n\n6<|im_end|>\n"
     )
     pad = 8160
     batch = ConversationSource([sample], pad, max_ratio=0.25, seed=1)[0]
