@@ -52,8 +52,9 @@ export_model() { # CHECKPOINT OUT THRESHOLD
 export_model "$cache/plain/checkpoint.pt" "$cache/models/plain" 0
 export_model "$cache/sft/checkpoint.pt" "$cache/models/sft" 0.5
 export_model "$cache/opd/checkpoint.pt" "$cache/models/opd" 0.5
+quick=$("$python" -c "print('--quick' if $minutes < 120 else '')") # rough numbers for a short training
 "$python" -m pipo.evaluate --data "$cache/data" --out "$cache/evaluation" --plain "$cache/models/plain" \
-  --sft "$cache/models/sft" --opd "$cache/models/opd" --jobs "$workers"
+  --sft "$cache/models/sft" --opd "$cache/models/opd" --jobs "$workers" $quick
 threshold=$("$python" -c "import json, sys; print(json.load(open(sys.argv[1]))['chosenThreshold'])" "$cache/evaluation/evaluation.json")
 export_model "$cache/opd/checkpoint.pt" "$cache/models/opd" "$threshold"
 "$python" -m pipo.plot_metrics --out "$cache/evaluation/learning-curves.png" \

@@ -154,7 +154,15 @@ export class Workbench {
 
   /** Waits for a suggestion and returns it. @param {string} file @param {number} [limitMs] @returns {Promise<string>} */
   waitForGhostText(file, limitMs = 20_000) {
-    return waitUntil(() => this.ghostText(file), limitMs, `a suggestion in ${path.basename(file)}`);
+    let before = "";
+    // The first line and the others are drawn by different parts of the editor, so one reading may miss either.
+    const settled = async () => {
+      const now = await this.ghostText(file);
+      const isSame = now === before;
+      before = now;
+      return isSame ? now : "";
+    };
+    return waitUntil(settled, limitMs, `a suggestion in ${path.basename(file)}`);
   }
 
   /** Lines of the document that are on the screen, without the suggestion. @param {string} file @returns {Promise<string[]>} */
