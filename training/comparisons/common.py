@@ -21,7 +21,8 @@ from pipo.batches import Batch, BatchSource, Mixture, TextFile, plain_source, re
 from pipo.fast_gdn import fast_gated_deltanet
 from pipo.fim import Sampler
 from pipo.modeling import PipoModel
-from pipo.pretrain import compile_layers, new_model, plain_losses
+from pipo.pretrain import compile_layers, plain_losses
+from pipo.starting import new_model
 from pipo.trainer import Optimizers, warm_then_decay
 
 PROXY = Path(__file__).resolve().parents[1] / "configs" / "proxy-2m.json"

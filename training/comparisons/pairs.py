@@ -32,8 +32,8 @@ from pipo.fim import Sampler
 from pipo.losses import IGNORED
 from pipo.modeling import PipoModel
 from pipo.pair_losses import forward_pairs, pair_losses
-from pipo.pretrain import new_model
 from pipo.sft import add_pair_modules
+from pipo.starting import new_model
 
 MAX_PAD_RATIO = 0.5
 MEASURE_SEED = 77

@@ -14,12 +14,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
-from pipo.checkpoint import compressor_type_of, save_pipo, save_plain
+from pipo.checkpoint import save_pipo, save_plain
 from pipo.fim import Sampler, SpecialIds
 from pipo.modeling import PipoModel
+from pipo.starting import read_model
 
 CONTEXT_PAIRS = 384  # the length of a training row
 MAX_SUFFIX_TOKENS = Sampler.max_suffix_tokens
@@ -63,8 +63,6 @@ def _write(path: Path, document: dict[str, object]) -> None:
 
 
 def main() -> None:
-    from pipo.pretrain import new_model
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of pipo.pretrain or pipo.sft")
@@ -72,16 +70,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threshold", type=float, help="a pair model's default, chosen by pipo.evaluate")
     arguments = parser.parse_args()
-    model = new_model(arguments.config, Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json")))
-    state = torch.load(arguments.checkpoint, weights_only=True)["model"]
-    compressor_type = compressor_type_of(state)
-    if compressor_type:
-        model.add_pair_modules(compressor_type)
-    if compressor_type and arguments.threshold is None:
+    tokenizer = Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json"))
+    model = read_model(arguments.checkpoint, arguments.config, tokenizer)
+    if model.is_pair_model and arguments.threshold is None:
         parser.error("a pair model needs --threshold")
-    if "pre_gate.weight" in state:
-        model.add_pre_gate()
-    model.load_state_dict(state)
     export_model(model, arguments.tokenizer, arguments.out, arguments.out.name, arguments.threshold)
 
 

@@ -22,13 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from pipo.adapter import wrap_with_adapter
 from pipo.batches import FilePicker, read_split
-from pipo.checkpoint import load_model
 from pipo.config import pad_token_id, real_vocab_size
 from pipo.conversations import conversation_prompt, read_conversations
 from pipo.decoding import pad_to_even
@@ -38,8 +35,8 @@ from pipo.fim import Sampler
 from pipo.generation import Generation, Sampling, generate_pairs
 from pipo.losses import IGNORED
 from pipo.modeling import PipoModel
-from pipo.pretrain import new_model
-from pipo.sft import save_activations_memory
+from pipo.pair_losses import gate_loss
+from pipo.starting import read_model, save_activations_memory, with_adapter
 from pipo.tasks import chat_prompt, make_task
 from pipo.trainer import Optimizers, Run, Workers, add_run_arguments, budget_seconds, narrow_products, pick_device
 
@@ -110,28 +107,23 @@ def opd_losses(student: PipoModel, teacher: PipoModel, batch: Rollouts, objectiv
     firsts, seconds = first_rows(batch.labels, idx), second_rows(batch.labels, idx, pad, objective.fill_pad_label)
     first = distilled(hidden, firsts, objective.first)
     draft = distilled(draft_hidden, seconds, objective.draft)
-    seen = [x[seconds.sequence, seconds.student].detach() for x in (hidden, draft_hidden)]
-    confidence = _gate_loss(student.confidence_head, seen, draft.target)
+    seen = tuple(x[seconds.sequence, seconds.student] for x in (hidden, draft_hidden))
+    everywhere = torch.ones_like(draft.target)
+    confidence = gate_loss(student.confidence_head, seen, draft.target, everywhere)
     kept, proposed = seconds.labels != pad, batch.labels[:, 3::2] != IGNORED
     losses = {
         "first": _mean(first.loss),
         "draft": _mean(draft.loss),
         "confidence": confidence,
-        **({"pre_gate": _gate_loss(student.pre_gate, seen[:1], draft.target)} if student.has_pre_gate else {}),
     }
+    if student.has_pre_gate:
+        losses["pre_gate"] = gate_loss(student.pre_gate, seen[:1], draft.target, everywhere)
     return {
         "loss": sum(losses.values()),
         **losses,
         "accepted": kept.sum() / proposed.sum().clamp(min=1),
         "teacher_log_prob": _mean(torch.cat([first.teacher_log_prob, draft.teacher_log_prob[kept]])),
     }
-
-
-def _gate_loss(score: torch.nn.Module, seen: list[Tensor], target: Tensor) -> Tensor:
-    """Binary cross-entropy of the confidence head, or of the pre-gate, against `target` [n]."""
-    with narrow_products(target.device):
-        scores = score(*seen).float().view_as(target)
-    return _mean(F.binary_cross_entropy_with_logits(scores, target, reduction="none"))
 
 
 def wide_logits(model: PipoModel) -> Callable[[Tensor], Tensor]:
@@ -225,34 +217,6 @@ def prompts_by_step(
         step += 1
 
 
-def read_model(path: Path, config: Path | None, tokenizer: Tokenizer, dtype: torch.dtype) -> PipoModel:
-    """The model of a checkpoint directory or of a run's `checkpoint.pt`, which a size file belongs to."""
-    if path.is_dir():
-        return load_model(path, dtype)
-    if config is None:
-        raise ValueError(f"{path} needs --config, its size file")
-    state = torch.load(path, weights_only=True, map_location="cpu")["model"]
-    model = new_model(config, tokenizer)
-    if "confidence_head.norm.weight" in state:
-        model.add_pair_modules("linear" if "compressor.linear.weight" in state else "mlp")
-    if "pre_gate.weight" in state:
-        model.add_pre_gate()
-    model.load_state_dict(state)
-    return model.to(dtype)
-
-
-def prepare(student: PipoModel, arguments: argparse.Namespace) -> tuple[PipoModel, torch.nn.Module]:
-    """The pair model to run, and the module whose trainable parameters are optimised: itself or its adapter."""
-    if not student.is_pair_model:
-        raise ValueError(f"{arguments.student} has no compressor; fine-tune it with pipo.sft first")
-    if arguments.gradient_checkpointing:
-        save_activations_memory(student)
-    if not arguments.lora:
-        return student, student
-    wrapped = wrap_with_adapter(student, arguments.lora, 2 * arguments.lora, block_norms=False)
-    return wrapped.base_model.model, wrapped
-
-
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_arguments(parser)
@@ -290,7 +254,12 @@ def main() -> None:
     device = pick_device(arguments.device)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json"))
     narrow = torch.bfloat16 if arguments.lora else torch.float32
-    student, trained = prepare(read_model(arguments.student, arguments.config, tokenizer, narrow), arguments)
+    student = read_model(arguments.student, arguments.config, tokenizer, narrow)
+    if not student.is_pair_model:
+        raise ValueError(f"{arguments.student} has no compressor; fine-tune it with pipo.sft first")
+    if arguments.gradient_checkpointing:
+        save_activations_memory(student)
+    student, trained = with_adapter(student, arguments.lora, block_norms=False)
     teacher = read_model(arguments.teacher, arguments.config, tokenizer, narrow).eval().requires_grad_(False)
     trained.to(device)
     teacher.to(device)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -15,11 +14,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from pipo.batches import Batch, Mixture, plain_source, read_split
-from pipo.config import make_config
 from pipo.fast_gdn import fast_gated_deltanet
 from pipo.fast_loss import weighted_nll
 from pipo.fim import Sampler
 from pipo.modeling import PipoModel
+from pipo.starting import load_backbone, new_model
 from pipo.trainer import (
     Optimizers,
     Run,
@@ -29,23 +28,6 @@ from pipo.trainer import (
     narrow_products,
     pick_device,
 )
-
-
-def new_model(config_path: Path, tokenizer: Tokenizer) -> PipoModel:
-    """A freshly initialised plain model of a size file, with the tokenizer's ids in its config."""
-    config = make_config(
-        **json.loads(config_path.read_text("utf-8")),
-        pad_token_id=tokenizer.token_to_id("<|endoftext|>"),
-        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
-        real_vocab_size=tokenizer.get_vocab_size(),
-    )
-    return PipoModel(config)
-
-
-def load_backbone(model: PipoModel, checkpoint: Path) -> None:
-    """Takes the backbone of a plain or a pair checkpoint; the layers of one are a good start for the other."""
-    state = torch.load(checkpoint, weights_only=True)["model"]
-    model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()})
 
 
 def compile_layers(model: PipoModel) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from pipo.adapter import wrap_with_adapter
 from pipo.batches import BatchSource, Mixture, pair_source, read_split
 from pipo.checkpoint import load_model
 from pipo.config import pad_token_id
@@ -29,7 +28,8 @@ from pipo.fast_gdn import fast_gated_deltanet
 from pipo.fim import Sampler
 from pipo.modeling import COMPRESSOR_TYPES, PipoModel
 from pipo.pair_losses import DRAFT_LOSSES, pair_losses
-from pipo.pretrain import compile_layers, load_backbone, new_model
+from pipo.pretrain import compile_layers
+from pipo.starting import load_backbone, new_model, read_model, save_activations_memory, with_adapter
 from pipo.trainer import (
     Optimizers,
     Run,
@@ -67,31 +67,6 @@ def released_model(directory: Path, compressor_type: str, lora: int) -> tuple[Pi
     return model.train(), not had_draft_head
 
 
-def with_adapter(model: PipoModel, rank: int, new_draft_head: bool) -> tuple[PipoModel, torch.nn.Module]:
-    """The pair model to run and the module that is optimised: itself (`rank` 0), or the adapter around it."""
-    if not rank:
-        return model, model
-    wrapped = wrap_with_adapter(model, rank, 2 * rank, dropout=0.05, new_draft_head=new_draft_head)
-    return wrapped.base_model.model, wrapped
-
-
-def plain_teacher(arguments: argparse.Namespace, tokenizer: Tokenizer) -> PipoModel | None:
-    """The frozen model whose distributions the draft head learns, if it learns from one."""
-    if arguments.teacher is None:
-        return None
-    if arguments.model:
-        return load_model(arguments.teacher, torch.bfloat16).requires_grad_(False)
-    teacher = new_model(arguments.config, tokenizer)
-    load_backbone(teacher, arguments.teacher)
-    return teacher.eval().requires_grad_(False)
-
-
-def save_activations_memory(model: PipoModel) -> None:
-    """Backbone layers keep their inputs only and run again in the backward pass."""
-    enable = getattr(model.model, "activation_checkpointing_enable", None) or model.model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
-
-
 def training_source(arguments: argparse.Namespace, tokenizer: Tokenizer, pad: int) -> BatchSource | ConversationSource:
     """Rows of conversations from a `.jsonl` file, or of source files from a folder of `pipo.data`."""
     if arguments.data.suffix == ".jsonl":
@@ -118,7 +93,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--compressor", choices=COMPRESSOR_TYPES, default="mlp")
     parser.add_argument("--pre-gate", action="store_true", help="train a linear gate that decides before the draft")
     parser.add_argument("--draft-loss", choices=DRAFT_LOSSES, default="ce", help="kl and tv need --teacher")
-    parser.add_argument("--teacher", type=Path, help="plain teacher: checkpoint.pt, or a directory with --model")
+    parser.add_argument("--teacher", type=Path, help="plain teacher: checkpoint.pt or directory")
     parser.add_argument("--lora", type=int, default=0, help="rank of the adapter; 0 trains every parameter")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     parser.add_argument("--length", type=int, default=768, help="most tokens per row, PADs included")
@@ -152,12 +127,14 @@ def main() -> None:
         model.add_pre_gate()
     if arguments.gradient_checkpointing:
         save_activations_memory(model)
-    model, trained = with_adapter(model, arguments.lora, new_draft_head)
+    model, trained = with_adapter(model, arguments.lora, dropout=0.05, new_draft_head=new_draft_head)
     device = pick_device(arguments.device)
     trained.to(device)
-    teacher = plain_teacher(arguments, tokenizer)
-    if teacher:
-        teacher.to(device)
+    teacher = None
+    if arguments.teacher:
+        narrow = torch.bfloat16 if arguments.model else torch.float32
+        teacher = read_model(arguments.teacher, arguments.config, tokenizer, narrow)
+        teacher.eval().requires_grad_(False).to(device)
     run = Run(arguments.out, trained, Optimizers(trained, arguments.lr, arguments.optimizer), workers)
     source = training_source(arguments, tokenizer, pad_token_id(model.config))
     conversations = isinstance(source, ConversationSource)

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from tiny_models import PAD, SHAPE, pair_model, plain_model, random_ids
 
-from pipo import opd
+from pipo import opd, pair_losses
 from pipo.adapter import merge_adapter
 from pipo.checkpoint import load_model, save_pipo, save_plain
 from pipo.config import make_config
 from pipo.generation import Sampling, generate_pairs
 from pipo.modeling import PipoModel
 from pipo.opd import Objective, Policy, as_rollouts, opd_losses, prompts_by_step, rollouts
+from pipo.starting import new_model
 from pipo.trainer import Workers
 
 STOP = 7
@@ -27,7 +28,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "pipo-code-9m"
 @pytest.fixture
 def wide(monkeypatch) -> None:
     """Products in fp32, so that an oracle can be close."""
-    monkeypatch.setattr(opd, "narrow_products", lambda device: torch.autocast(device.type, enabled=False))
+    for module in (opd, pair_losses):
+        monkeypatch.setattr(module, "narrow_products", lambda device: torch.autocast(device.type, enabled=False))
 
 
 def prompts() -> list[list[int]]:
@@ -142,7 +144,7 @@ def write_inputs(folder: Path) -> list[str]:
     row = {"path": "a/b.py", "language": "python", "package": "p", "text": text}
     (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
     tokenizer = opd.Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
-    teacher = opd.new_model(folder / "size.json", tokenizer)
+    teacher = new_model(folder / "size.json", tokenizer)
     torch.save({"model": teacher.state_dict()}, folder / "teacher.pt")
     teacher.add_pair_modules("mlp")
     torch.save({"model": teacher.state_dict()}, folder / "student.pt")
