@@ -1,0 +1,94 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+/// Runs device code on the processor, for tests where there is no GPU: every thread of a block is a fiber, blocks run
+/// one after another, and warp operations exchange values between the fibers. It shows wrong arithmetic and wrong
+/// indices; it cannot show races between blocks, speed, or what only the compiler for the device does.
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+namespace pipo::simt {
+
+constexpr int kWarp = 32;
+
+struct Thread {
+  dim3 thread, block, block_size, grid_size;
+};
+Thread& self();
+unsigned char* dynamic_shared();
+void sync_block();
+void sync_warp();
+/// Leaves `value` for the warp and returns the one of lane `from`.
+std::uint64_t exchange(std::uint64_t value, int from);
+int lane();
+/// Runs `body` once for each thread of each block.
+void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+
+template <class T>
+T exchanged(T value, int from) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  bits = exchange(bits, from);
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+}  // namespace pipo::simt
+
+#define threadIdx (::pipo::simt::self().thread)
+#define blockIdx (::pipo::simt::self().block)
+#define blockDim (::pipo::simt::self().block_size)
+#define gridDim (::pipo::simt::self().grid_size)
+
+inline void __syncthreads() { pipo::simt::sync_block(); }
+inline void __syncwarp() { pipo::simt::sync_warp(); }
+inline void __threadfence() {}
+inline void __threadfence_system() {}
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return pipo::simt::exchanged(value, pipo::simt::lane() ^ mask);
+}
+template <class T>
+T __shfl_up_sync(unsigned, T value, int delta) {
+  const int from = pipo::simt::lane() - delta;
+  return pipo::simt::exchanged(value, from < 0 ? pipo::simt::lane() : from);
+}
+template <class T>
+T __shfl_sync(unsigned, T value, int from) {
+  return pipo::simt::exchanged(value, from);
+}
+template <class T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at += value;
+  return before;
+}
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 4; ++i) sum += static_cast<std::int8_t>(a >> (8 * i)) * static_cast<std::int8_t>(b >> (8 * i));
+  return sum;
+}
+inline int __float2int_rn(float x) { return static_cast<int>(std::nearbyint(x)); }
+inline float __uint_as_float(unsigned x) { float f; std::memcpy(&f, &x, 4); return f; }
+inline unsigned __float_as_uint(float x) { unsigned u; std::memcpy(&u, &x, 4); return u; }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+using std::max;
+using std::min;

@@ -1,0 +1,97 @@
+#include "kernels/cuda/launchers.h"
+
+namespace pipo::cuda {
+namespace {
+
+constexpr int kUnsupportedShape = -1;  ///< no runtime error has a negative code
+
+template <WeightType W>
+int gemv_of(const Queue& queue, const GemvArgs& args, int positions) {
+  // Few rows: one per group of lanes, so that every multiprocessor has work; many rows: more bytes in flight per lane.
+  int rows = 0;
+  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) rows += args.terms[t].w.n;
+  const int warps = queue.multiprocessors * kGemvWarps * 3;
+  const int per_warp = 32 / lanes_per_row(W);
+  const int wanted = args.gate_up ? 2 : (rows > 4 * warps * per_warp ? 4 : rows > 2 * warps * per_warp ? 2 : 1);
+  const int rows_each = args.gate_up ? wanted / 2 : wanted;
+  int units = 0;
+  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) {
+    units += (args.terms[t].w.n + rows_each * per_warp - 1) / (rows_each * per_warp);
+  }
+  const int blocks = min((units + kGemvWarps - 1) / kGemvWarps, queue.multiprocessors * (wanted <= 2 ? 4 : 3));
+  const Shape shape{dim3(blocks, positions), dim3(kGemvThreads),
+                    gemv_shared_bytes(args.terms[0].w.k_padded, is_quantised(W)), queue.stream, queue.overlap};
+  switch (wanted) {
+    case 1: return launch(shape, gemv_kernel<W, 1>, args);
+    case 2: return launch(shape, gemv_kernel<W, 2>, args);
+    default: return launch(shape, gemv_kernel<W, 4>, args);
+  }
+}
+
+template <int HeadDim, bool F32>
+int attention_of(const Queue& queue, const AttentionStepArgs& args) {
+  const Shape shape{dim3(args.n_kv_heads, args.splits), dim3(kAttentionThreads), 0, queue.stream, queue.overlap};
+  switch (args.n_heads / args.n_kv_heads) {
+    case 1: return launch(shape, attention_step_kernel<HeadDim, 1, F32>, args);
+    case 2: return launch(shape, attention_step_kernel<HeadDim, 2, F32>, args);
+    case 4: return launch(shape, attention_step_kernel<HeadDim, 4, F32>, args);
+    default: return kUnsupportedShape;
+  }
+}
+
+template <int RowsPerLane>
+int delta_of(const Queue& queue, const DeltaStepArgs& args) {
+  const int slices = (args.shape.value_dim + kDeltaBlockColumns - 1) / kDeltaBlockColumns;
+  const dim3 grid(args.shape.n_value_heads, slices), block(kDeltaThreads);
+  if (args.rows == 1) return launch({grid, block, 0, queue.stream, queue.overlap}, delta_step_kernel<RowsPerLane>, args);
+  int failed = launch({dim3(args.rows), block, 0, queue.stream}, delta_prepare_kernel, args);
+  if (failed == 0) failed = launch({grid, block, 0, queue.stream}, delta_scan_kernel<RowsPerLane>, args);
+  if (failed == 0) failed = launch({dim3(queue.multiprocessors), dim3(256), 0, queue.stream}, delta_ring_kernel, args);
+  return failed;
+}
+
+}  // namespace
+
+int gemv(const Queue& queue, const GemvArgs& args, int positions) {
+  for (int t = 1; t < args.n_terms; ++t) {
+    const Matrix &first = args.terms[0].w, &other = args.terms[t].w;
+    if (first.type != other.type || first.k != other.k || first.group != other.group) return kUnsupportedShape;
+  }
+  switch (args.terms[0].w.type) {
+    case WeightType::kF32: return gemv_of<WeightType::kF32>(queue, args, positions);
+    case WeightType::kBf16: return gemv_of<WeightType::kBf16>(queue, args, positions);
+    case WeightType::kInt8: return gemv_of<WeightType::kInt8>(queue, args, positions);
+    case WeightType::kInt4: return gemv_of<WeightType::kInt4>(queue, args, positions);
+  }
+  return kUnsupportedShape;
+}
+
+int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
+           const Matrix& to) {
+  const Shape shape{dim3(n_panels), dim3(256), 0, queue.stream};
+  return launch(shape, repack_kernel, static_cast<const std::uint32_t*>(panels), first_row, panel_bytes, to);
+}
+
+int delta_net_step(const Queue& queue, const DeltaStepArgs& args) {
+  if (args.shape.key_dim > kMostDeltaDim || args.shape.value_dim > kMostDeltaDim) return kUnsupportedShape;
+  if (args.shape.key_dim <= 32) return delta_of<1>(queue, args);
+  if (args.shape.key_dim <= 64) return delta_of<2>(queue, args);
+  return delta_of<4>(queue, args);
+}
+
+int attention_step(const Queue& queue, const AttentionStepArgs& args) {
+  if (args.splits < 1 || args.splits > kMostSplits) return kUnsupportedShape;
+  switch (args.head_dim) {
+    case 32: return args.kv_f32 ? attention_of<32, true>(queue, args) : attention_of<32, false>(queue, args);
+    case 64: return args.kv_f32 ? attention_of<64, true>(queue, args) : attention_of<64, false>(queue, args);
+    case 128: return args.kv_f32 ? attention_of<128, true>(queue, args) : attention_of<128, false>(queue, args);
+    case 256: return args.kv_f32 ? attention_of<256, true>(queue, args) : attention_of<256, false>(queue, args);
+    default: return kUnsupportedShape;
+  }
+}
+
+int sample(const Queue& queue, const SampleArgs& args) {
+  return launch({dim3(1), dim3(kSampleThreads), 0, queue.stream, queue.overlap}, sample_kernel, args);
+}
+
+}  // namespace pipo::cuda

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/delta_net.cuh"
+#include "kernels/cuda/gemv.cuh"
+#include "kernels/cuda/repack.cuh"
+#include "kernels/cuda/sampling.cuh"
+
+/// Host functions that start kernels. Each returns the runtime's error code, 0 for success.
+namespace pipo::cuda {
+
+/// What a launch goes to.
+struct Queue {
+  Stream stream = {};
+  int multiprocessors = 1;
+  bool overlap = false;  ///< programmatic dependent launch
+};
+
+int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);
+int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
+           const Matrix& to);
+int delta_net_step(const Queue& queue, const DeltaStepArgs& args);
+int attention_step(const Queue& queue, const AttentionStepArgs& args);
+int sample(const Queue& queue, const SampleArgs& args);
+
+}  // namespace pipo::cuda
