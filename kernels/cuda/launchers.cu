@@ -90,6 +90,11 @@ int attention_step(const Queue& queue, const AttentionStepArgs& args) {
   }
 }
 
+int rotation(const Queue& queue, const float* inv_freq, int half, const int* position, int offset, float* rotation) {
+  const Shape shape{dim3(1), dim3(64), 0, queue.stream, queue.overlap};
+  return launch(shape, rotation_kernel, inv_freq, half, position, offset, rotation);
+}
+
 int sample(const Queue& queue, const SampleArgs& args) {
   return launch({dim3(1), dim3(kSampleThreads), 0, queue.stream, queue.overlap}, sample_kernel, args);
 }

@@ -21,6 +21,8 @@ int repack(const Queue& queue, const void* panels, int first_row, int n_panels, 
            const Matrix& to);
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args);
 int attention_step(const Queue& queue, const AttentionStepArgs& args);
+/// Cosines and sines of position `*position + offset` for attention_step.
+int rotation(const Queue& queue, const float* inv_freq, int half, const int* position, int offset, float* rotation);
 int sample(const Queue& queue, const SampleArgs& args);
 
 }  // namespace pipo::cuda

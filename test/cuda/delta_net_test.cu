@@ -1,0 +1,87 @@
+/// The gated delta mixer, step by step and as a scan, against the scalar reference.
+#include "test/cuda/device_memory.h"
+#include "test/kernels/op_testing.h"
+
+using namespace pipo;
+using namespace pipo::test;
+
+namespace {
+
+/// Random weights and inputs of one layer, and its state on both sides.
+struct Layer {
+  kernels::DeltaNetShape shape;
+  std::vector<float> taps, neg_exp_a_log, dt_bias, norm, recurrent, history;
+
+  explicit Layer(const kernels::DeltaNetShape& s) : shape(s) {
+    taps = random_floats(s.conv_kernel * s.channels(), 0.5f);
+    for (int i = 0; i < s.n_value_heads; ++i) neg_exp_a_log.push_back(-std::exp(random_floats(1, 0.5f)[0]));
+    dt_bias = random_floats(s.n_value_heads, 0.5f);
+    norm = random_floats(s.value_dim, 0.3f);
+    recurrent.resize(static_cast<std::size_t>(s.n_value_heads * s.key_dim * s.value_dim));
+    history.resize(static_cast<std::size_t>((s.conv_kernel - 1) * s.channels()));
+  }
+};
+
+void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, const std::string& what) {
+  Layer layer(s);
+  const Device<float> taps(layer.taps), a_log(layer.neg_exp_a_log), dt(layer.dt_bias);
+  const Device<float> ring(static_cast<std::size_t>(s.conv_kernel * s.channels())), state(layer.recurrent.size());
+  int position = 0;
+  for (const int rows : runs) {
+    const std::vector<float> qkv = random_floats(std::int64_t{rows} * s.channels());
+    const std::vector<float> z = random_floats(std::int64_t{rows} * s.value_width());
+    const std::vector<float> a = random_floats(rows * s.n_value_heads), b = random_floats(rows * s.n_value_heads);
+    std::vector<float> expected(static_cast<std::size_t>(rows * s.value_width())), spoiled = qkv;
+    const kernels::DeltaNetWeights weights{layer.taps.data(), layer.neg_exp_a_log.data(), layer.dt_bias.data(),
+                                           layer.norm.data()};
+    CHECK(reference().delta_net(s, weights, spoiled.data(), z.data(), a.data(), b.data(), rows,
+                                {layer.recurrent.data(), layer.history.data()}, expected.data()) == Status::kOk);
+
+    const Device<float> dqkv(qkv), da(a), db(b), out(expected.size()), mixed(qkv.size()),
+        gates(static_cast<std::size_t>(2 * rows * s.n_value_heads));
+    const Device<int> at(std::vector<int>{position});
+    cuda::DeltaStepArgs args;
+    args.shape = {s.n_key_heads, s.n_value_heads, s.key_dim, s.value_dim, s.conv_kernel};
+    args.qkv = dqkv.get();
+    args.a = da.get();
+    args.b = db.get();
+    args.conv = taps.get();
+    args.neg_exp_a_log = a_log.get();
+    args.dt_bias = dt.get();
+    args.ring = ring.get();
+    args.state = state.get();
+    args.out = out.get();
+    args.position = at.get();
+    args.rows = rows;
+    args.mixed = mixed.get();
+    args.gates = gates.get();
+    finish(cuda::delta_net_step(queue(), args));
+    std::vector<float> found = out.read();  // before the gated norm, which belongs to the next product
+    for (std::int64_t head = 0; head < std::int64_t{rows} * s.n_value_heads; ++head) {
+      float* o = found.data() + head * s.value_dim;
+      double sum = 0;
+      for (int i = 0; i < s.value_dim; ++i) sum += static_cast<double>(o[i]) * o[i];
+      for (int i = 0; i < s.value_dim; ++i) {
+        const float gate = z[head * s.value_dim + i];
+        o[i] = static_cast<float>(layer.norm[i] * o[i] / std::sqrt(sum / s.value_dim + s.eps) * gate / (1 + std::exp(-gate)));
+      }
+    }
+    check_close(found, expected, 1e-4, what + " from position " + std::to_string(position));
+    check_close(state.read(), layer.recurrent, 1e-5, what + ", state");
+    position += rows;
+  }
+}
+
+}  // namespace
+
+TEST("single steps and runs of rows in any mix") {
+  const kernels::DeltaNetShape shapes[] = {{2, 4, 16, 16, 4}, {4, 4, 16, 16, 4}, {2, 4, 32, 32, 4}, {1, 2, 64, 64, 4},
+                                           {1, 2, 128, 128, 4}, {1, 1, 24, 20, 2}, {1, 3, 40, 36, 3}};
+  for (const auto& shape : shapes) {
+    const std::string what = std::to_string(shape.key_dim) + "x" + std::to_string(shape.value_dim);
+    check_rows(shape, {1, 1, 1, 1, 1, 1}, what + " steps");
+    check_rows(shape, {5, 1, 1, 3, 2, 1, 9, 1}, what + " mixed");
+  }
+}
+
+int main(int argc, char** argv) { return device_present() ? pipo::test::run(argc, argv) : kSkipped; }
