@@ -66,6 +66,22 @@ int gemv(const Queue& queue, const GemvArgs& args, int positions) {
   return kUnsupportedShape;
 }
 
+int gemm(const Queue& queue, const GemmArgs& args) {
+  const dim3 grid((args.w.n + kGemmN - 1) / kGemmN, (args.m + kGemmM - 1) / kGemmM);
+  const Shape shape{grid, dim3(kGemmThreads), kGemmSharedBytes, queue.stream, queue.overlap};
+  switch (args.w.type) {
+    case WeightType::kBf16: return launch(shape, gemm_kernel<WeightType::kBf16>, args);
+    case WeightType::kInt8: return launch(shape, gemm_kernel<WeightType::kInt8>, args);
+    case WeightType::kInt4: return launch(shape, gemm_kernel<WeightType::kInt4>, args);
+    default: return kUnsupportedShape;
+  }
+}
+
+int to_bf16(const Queue& queue, const float* x, const float* norm, float eps, int rows, int k, int k_padded,
+            std::uint16_t* to) {
+  return launch({dim3(rows), dim3(256), 0, queue.stream, queue.overlap}, to_bf16_kernel, x, norm, eps, k, k_padded, to);
+}
+
 int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
            const Matrix& to) {
   const Shape shape{dim3(n_panels), dim3(256), 0, queue.stream};

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/delta_net.cuh"
+#include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/gemv.cuh"
 #include "kernels/cuda/repack.cuh"
 #include "kernels/cuda/sampling.cuh"
@@ -17,6 +18,11 @@ struct Queue {
 };
 
 int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);
+/// Many positions; weights in bf16, int8 or int4.
+int gemm(const Queue& queue, const GemmArgs& args);
+/// x [rows, k] to bf16 rows as gemm reads them; with `norm` x rms(x) (1 + norm).
+int to_bf16(const Queue& queue, const float* x, const float* norm, float eps, int rows, int k, int k_padded,
+            std::uint16_t* to);
 int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
            const Matrix& to);
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args);

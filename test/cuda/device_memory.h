@@ -54,7 +54,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   T* get() const { return at_; }
-  void put(const std::vector<T>& values) {
+  void put(const std::vector<T>& values) const {
 #ifdef __CUDACC__
     require(cudaMemcpy(at_, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice));
 #else

@@ -1,0 +1,79 @@
+#pragma once
+
+#include "kernels/cuda/device.cuh"
+
+/// The few instructions of the tensor cores and their copies, sm_80 and newer, each with its meaning spelled out for
+/// the emulation.
+namespace pipo::cuda {
+
+__device__ __forceinline__ unsigned bf16_pair(float low, float high) {
+#ifdef __CUDA_ARCH__
+  unsigned pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return float_to_bf16(low) | static_cast<unsigned>(float_to_bf16(high)) << 16;
+#endif
+}
+
+/// Copies 16 bytes from global to shared memory in the background.
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+#ifdef __CUDA_ARCH__
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(at), "l"(global) : "memory");
+#else
+  *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
+#endif
+}
+__device__ __forceinline__ void commit_copies() {
+#ifdef __CUDA_ARCH__
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/// Until at most Pending groups are still under way.
+template <int Pending>
+__device__ __forceinline__ void wait_copies() {
+#ifdef __CUDA_ARCH__
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+#endif
+}
+
+/// Four 8 x 8 matrices of bf16; lane l gives the address of row l % 8 of matrix l / 8, and gets of each matrix the two
+/// elements 2 (l % 4) and the next of row l / 4.
+__device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
+#ifdef __CUDA_ARCH__
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+#else
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; ++i) {
+    const auto bits = __shfl_sync(kFullWarp, reinterpret_cast<std::uintptr_t>(row), i * 8 + lane / 4);
+    to[i] = reinterpret_cast<const unsigned*>(bits)[lane % 4];
+  }
+#endif
+}
+
+/// d [16, 8] += a [16, 16] b [16, 8], bf16 in, fp32 out. Lane l holds of a: rows l / 4 and 8 more, columns 2 (l % 4) and
+/// 8 more; of b: rows 2 (l % 4) and 8 more of column l / 4; of d: rows l / 4 and 8 more, columns 2 (l % 4) and the next.
+__device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned* b) {
+#ifdef __CUDA_ARCH__
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  const int lane = threadIdx.x % 32;
+  for (int k = 0; k < 8; ++k) {  // words of two
+    const int from = k % 4, upper = k / 4;
+    const unsigned a_low = __shfl_sync(kFullWarp, a[upper * 2], lane / 4 * 4 + from);
+    const unsigned a_high = __shfl_sync(kFullWarp, a[upper * 2 + 1], lane / 4 * 4 + from);
+    for (int column = 0; column < 2; ++column) {
+      const unsigned w = __shfl_sync(kFullWarp, b[upper], (lane % 4 * 2 + column) * 4 + from);
+      d[column] += bf16_low(a_low) * bf16_low(w) + bf16_high(a_low) * bf16_high(w);
+      d[2 + column] += bf16_low(a_high) * bf16_low(w) + bf16_high(a_high) * bf16_high(w);
+    }
+  }
+#endif
+}
+
+}  // namespace pipo::cuda

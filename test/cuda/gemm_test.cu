@@ -1,0 +1,86 @@
+/// Products of many positions on the tensor cores against sums in double over the same bf16 inputs.
+#include "kernels/reference/scalar.h"
+#include "test/cuda/device_memory.h"
+#include "test/kernels/op_testing.h"
+
+using namespace pipo;
+using namespace pipo::test;
+using kernels::WeightType;
+using kernels::reference::from_bf16;
+using kernels::reference::to_bf16;
+
+namespace {
+
+/// Weights as the kernel multiplies them: what the packed matrix holds, rounded to bf16 where it is quantised.
+std::vector<double> expected(const DeviceWeights& w, const std::vector<float>& x, int m) {
+  const int n = w.host().n, k = w.host().k;
+  std::vector<double> y;
+  std::vector<float> row(static_cast<std::size_t>(k));
+  y.resize(static_cast<std::size_t>(m) * n);
+  for (int j = 0; j < n; ++j) {
+    if (kernels::unpack_row(w.host(), j, row.data()) != Status::kOk) throw std::runtime_error("row");
+    for (int i = 0; i < m; ++i) {
+      double sum = 0;
+      for (int c = 0; c < k; ++c) sum += static_cast<double>(from_bf16(to_bf16(row[c]))) * from_bf16(to_bf16(x[i * k + c]));
+      y[static_cast<std::size_t>(i) * n + j] = sum;
+    }
+  }
+  return y;
+}
+
+}  // namespace
+
+TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
+  struct Size {
+    int m, n, k;
+  };
+  for (const WeightType type : {WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
+    for (const Size& s : {Size{1, 1, 32}, {17, 40, 96}, {128, 128, 64}, {130, 141, 200}}) {
+      const int group = type == WeightType::kBf16 ? 0 : (s.k == 96 ? 64 : 32);
+      const DeviceWeights w(type, group, s.n, s.k, random_floats(std::int64_t{s.n} * s.k));
+      const std::vector<float> x = random_floats(s.m * s.k), bias = random_floats(s.n), before = random_floats(s.m * s.n);
+      const Device<float> dx(x), dbias(bias), y(before);
+      const Device<std::uint16_t> rows(static_cast<std::size_t>(s.m * w.matrix().k_padded)), y16(before.size());
+      finish(cuda::to_bf16(queue(), dx.get(), nullptr, 0.0f, s.m, s.k, w.matrix().k_padded, rows.get()));
+      cuda::GemmArgs args;
+      args.x = rows.get();
+      args.w = w.matrix();
+      args.y = y.get();
+      args.y_bf16 = y16.get();
+      args.y_stride = s.n;
+      args.m = s.m;
+      const std::vector<double> sums = expected(w, x, s.m);
+      const std::string what = "type " + std::to_string(static_cast<int>(type)) + ", " + std::to_string(s.m) + " x " +
+                               std::to_string(s.n) + " x " + std::to_string(s.k);
+      finish(cuda::gemm(queue(), args));
+      check_close(y.read(), sums, 1e-5, what);
+      std::vector<float> rounded;
+      for (const std::uint16_t v : y16.read()) rounded.push_back(from_bf16(v));
+      check_close(rounded, sums, 5e-3, what + ", bf16");
+
+      args.bias = dbias.get();
+      args.accumulate = true;
+      args.y_bf16 = nullptr;
+      y.put(before);
+      finish(cuda::gemm(queue(), args));
+      std::vector<double> all = sums;
+      for (std::size_t i = 0; i < all.size(); ++i) all[i] += bias[i % s.n] + before[i];
+      check_close(y.read(), all, 1e-5, what + ", bias and residual");
+    }
+  }
+}
+
+TEST("inputs are normed and rounded") {
+  const int rows = 3, k = 100, padded = 256;
+  const std::vector<float> x = random_floats(rows * k), norm = random_floats(k, 0.2f);
+  const Device<float> dx(x), dnorm(norm);
+  const Device<std::uint16_t> to(static_cast<std::size_t>(rows * padded));
+  finish(cuda::to_bf16(queue(), dx.get(), dnorm.get(), 1e-6f, rows, k, padded, to.get()));
+  std::vector<float> normed(x.size()), wanted(static_cast<std::size_t>(rows * padded)), found;
+  CHECK(reference().rms_norm(x.data(), norm.data(), 1e-6f, rows, k, normed.data()) == Status::kOk);
+  for (int i = 0; i < rows * k; ++i) wanted[i / k * padded + i % k] = normed[i];
+  for (const std::uint16_t v : to.read()) found.push_back(from_bf16(v));
+  check_close(found, wanted, 4e-3, "normed");
+}
+
+int main(int argc, char** argv) { return device_present() ? pipo::test::run(argc, argv) : kSkipped; }
