@@ -62,17 +62,22 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-  const int lane = threadIdx.x % 32;
+  struct Held {
+    const unsigned *a, *b;
+  } mine{a, b};
+  const std::uint64_t* warp = simt::publish(reinterpret_cast<std::uintptr_t>(&mine));
+  const auto held = [&](int lane) { return *reinterpret_cast<const Held*>(warp[lane]); };
+  const int lane = simt::lane();
   for (int k = 0; k < 8; ++k) {  // words of two
     const int from = k % 4, upper = k / 4;
-    const unsigned a_low = __shfl_sync(kFullWarp, a[upper * 2], lane / 4 * 4 + from);
-    const unsigned a_high = __shfl_sync(kFullWarp, a[upper * 2 + 1], lane / 4 * 4 + from);
+    const unsigned* rows = held(lane / 4 * 4 + from).a + upper * 2;
     for (int column = 0; column < 2; ++column) {
-      const unsigned w = __shfl_sync(kFullWarp, b[upper], (lane % 4 * 2 + column) * 4 + from);
-      d[column] += bf16_low(a_low) * bf16_low(w) + bf16_high(a_low) * bf16_high(w);
-      d[2 + column] += bf16_low(a_high) * bf16_low(w) + bf16_high(a_high) * bf16_high(w);
+      const unsigned w = held((lane % 4 * 2 + column) * 4 + from).b[upper];
+      d[column] += bf16_low(rows[0]) * bf16_low(w) + bf16_high(rows[0]) * bf16_high(w);
+      d[2 + column] += bf16_low(rows[1]) * bf16_low(w) + bf16_high(rows[1]) * bf16_high(w);
     }
   }
+  simt::sync_warp();
 #endif
 }
 

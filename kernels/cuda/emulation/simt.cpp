@@ -1,5 +1,7 @@
 #include "kernels/cuda/emulation/simt.h"
 
+#include <csetjmp>
+
 #include <ucontext.h>
 
 #include <memory>
@@ -18,9 +20,10 @@ struct Barrier {
 };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  // only its first entry: switching contexts asks the kernel each time, jumping does not
+  jmp_buf jump;
   Thread place;
-  bool done = false;
+  bool started = false, done = false;
   std::unique_ptr<unsigned char[]> stack;
 };
 
@@ -33,14 +36,23 @@ struct Block {
   std::vector<std::uint64_t> exchange;
   std::vector<unsigned char> shared;
   int current = 0;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   const std::function<void()>* body = nullptr;
 };
 
 Block g_block;
 std::mutex g_mutex;
 
-void yield() { swapcontext(&g_block.fibers[g_block.current].context, &g_block.scheduler); }
+void yield() {
+  if (_setjmp(g_block.fibers[g_block.current].jump) == 0) _longjmp(g_block.scheduler, 1);
+}
+
+void resume(Fiber& fiber) {
+  if (_setjmp(g_block.scheduler) != 0) return;
+  if (fiber.started) _longjmp(fiber.jump, 1);
+  fiber.started = true;
+  setcontext(&fiber.context);
+}
 
 void release_if_complete(Barrier& barrier, int live) {
   if (barrier.arrived < live || live == 0) return;
@@ -77,7 +89,7 @@ void run_block(dim3 place, dim3 grid, dim3 block) {
   for (int i = 0; i < b.count; ++i) {
     Fiber& f = b.fibers[i];
     ++b.warp_live[i / kWarp];
-    f.done = false;
+    f.started = f.done = false;
     f.place = {dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y)), place, block, grid};
     if (!f.stack) f.stack = std::make_unique<unsigned char[]>(kStackBytes);
     getcontext(&f.context);
@@ -90,7 +102,7 @@ void run_block(dim3 place, dim3 grid, dim3 block) {
     for (int i = 0; i < b.count; ++i) {
       if (b.fibers[i].done) continue;
       b.current = i;
-      swapcontext(&b.scheduler, &b.fibers[i].context);
+      resume(b.fibers[i]);
     }
   }
 }
@@ -108,6 +120,12 @@ void sync_warp() {
   wait(g_block.warp_barriers[warp], g_block.warp_live[warp]);
 }
 int lane() { return g_block.current % kWarp; }
+
+const std::uint64_t* publish(std::uint64_t value) {
+  g_block.exchange[g_block.current] = value;
+  sync_warp();
+  return g_block.exchange.data() + g_block.current / kWarp * kWarp;
+}
 
 std::uint64_t exchange(std::uint64_t value, int from) {
   const int warp = g_block.current / kWarp;

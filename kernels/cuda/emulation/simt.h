@@ -39,6 +39,8 @@ void sync_block();
 void sync_warp();
 /// Leaves `value` for the warp and returns the one of lane `from`.
 std::uint64_t exchange(std::uint64_t value, int from);
+/// What every lane of the warp has published, until the next sync_warp.
+const std::uint64_t* publish(std::uint64_t value);
 int lane();
 /// Runs `body` once for each thread of each block.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
