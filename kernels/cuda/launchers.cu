@@ -88,6 +88,15 @@ int repack(const Queue& queue, const void* panels, int first_row, int n_panels, 
   return launch(shape, repack_kernel, static_cast<const std::uint32_t*>(panels), first_row, panel_bytes, to);
 }
 
+int embed(const Queue& queue, const Matrix& table, const int* ids, int count, float* out, const int* enabled) {
+  return launch({dim3(count), dim3(256), 0, queue.stream, queue.overlap}, embed_kernel, table, ids, out, enabled);
+}
+
+int rms_norm(const Queue& queue, const float* x, const float* w, float eps, int rows, int dim, float* y,
+             const int* enabled) {
+  return launch({dim3(rows), dim3(256), 0, queue.stream, queue.overlap}, rms_norm_kernel, x, w, eps, dim, y, enabled);
+}
+
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args) {
   if (args.shape.key_dim > kMostDeltaDim || args.shape.value_dim > kMostDeltaDim) return kUnsupportedShape;
   if (args.shape.key_dim <= 32) return delta_of<1>(queue, args);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/gemv.cuh"
 #include "kernels/cuda/repack.cuh"
+#include "kernels/cuda/rows.cuh"
 #include "kernels/cuda/sampling.cuh"
 
 /// Host functions that start kernels. Each returns the runtime's error code, 0 for success.
@@ -25,6 +26,9 @@ int to_bf16(const Queue& queue, const float* x, const float* norm, float eps, in
             std::uint16_t* to);
 int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
            const Matrix& to);
+int embed(const Queue& queue, const Matrix& table, const int* ids, int count, float* out, const int* enabled);
+int rms_norm(const Queue& queue, const float* x, const float* w, float eps, int rows, int dim, float* y,
+             const int* enabled);
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args);
 int attention_step(const Queue& queue, const AttentionStepArgs& args);
 /// Cosines and sines of position `*position + offset` for attention_step.
