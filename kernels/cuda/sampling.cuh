@@ -97,7 +97,7 @@ __device__ __forceinline__ void sort_candidates(std::uint64_t* keys, int count) 
   }
 }
 
-static __global__ void __launch_bounds__(kSampleThreads) sample_kernel(SampleArgs a) {
+static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(SampleArgs a) {
   __shared__ std::uint64_t scratch[32];
   __shared__ float sums[32];
   __shared__ Mass bin_mass[kSampleBins], thread_mass[kSampleThreads], s_total;

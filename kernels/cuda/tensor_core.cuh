@@ -61,7 +61,7 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
+#elif !defined(__CUDACC__)
   struct Held {
     const unsigned *a, *b;
   } mine{a, b};
