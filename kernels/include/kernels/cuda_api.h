@@ -11,7 +11,7 @@
 extern "C" {
 
 /// Raised with every change of this file: library and engine are shipped together and must agree.
-#define PIPO_CUDA_API_VERSION 1u
+#define PIPO_CUDA_API_VERSION 2u
 
 typedef enum PipoCudaStatus {
   kPipoCudaOk = 0,
@@ -107,7 +107,7 @@ typedef struct PipoCudaExtend {
 typedef struct PipoCudaRequest {
   int32_t pair_mode;
   int32_t position;  ///< positions executed
-  int32_t max_new_tokens, max_positions;
+  int32_t max_new_tokens, min_new_tokens, max_positions;
   float threshold, pre_gate_threshold;
   int32_t first_visible_mode;  ///< 0 all, 1 from `first_visible` on, 2 the own row only
   int32_t first_visible;
@@ -145,27 +145,35 @@ typedef struct PipoCudaApi {
   void (*model_destroy)(PipoCudaModel*);
   int32_t (*max_rows)(const PipoCudaModel*);
 
-  PipoCudaStatus (*session_create)(PipoCudaModel*, int32_t max_positions, PipoCudaSession** out, PipoCudaError*);
+  /// Without room for positions; `reserve` makes it.
+  PipoCudaStatus (*session_create)(PipoCudaModel*, PipoCudaSession** out, PipoCudaError*);
   void (*session_destroy)(PipoCudaSession*);
+  /// Room for `positions`, keeping the first `used` rows. Not between request_begin and the request's last step.
+  PipoCudaStatus (*reserve)(PipoCudaSession*, int32_t positions, int32_t used, PipoCudaError*);
   PipoCudaStatus (*session_clear)(PipoCudaSession*, PipoCudaError*);
   PipoCudaStatus (*snapshot_create)(PipoCudaSession*, PipoCudaSnapshot** out, PipoCudaError*);
   void (*snapshot_destroy)(PipoCudaSnapshot*);
   PipoCudaStatus (*restore)(PipoCudaSession*, const PipoCudaSnapshot*, PipoCudaError*);
 
-  /// kPipoCudaCancelled when `stop` said so; the states are then undefined.
+  /// Appends `rows` positions. Leaves their hidden vectors in hidden_row(0...), the last one also in hidden(), and fills
+  /// the snapshots in `points`. kPipoCudaCancelled when `stop` said so; the states are then undefined.
   PipoCudaStatus (*extend)(PipoCudaSession*, const PipoCudaExtend*, PipoCudaError*);
+  /// Draft hidden of `position`, the last one, followed by `next_slot`; writes its draft row, leaves draft_row(0).
   PipoCudaStatus (*draft)(PipoCudaSession*, int32_t position, int32_t next_slot, int32_t first_visible, PipoCudaError*);
-  /// Vectors are device addresses: of the session's last hidden, of rows of the last extend, of the last draft.
+  /// Vectors [hidden_size] are device addresses: of the session's last hidden, of rows of the last extend (draft rows
+  /// only with kPipoDraftHidden, where row 0 is the position before the chunk if there is one), of the last draft.
   const float* (*hidden)(PipoCudaSession*);
   const float* (*hidden_row)(PipoCudaSession*, int32_t row);
   const float* (*draft_row)(PipoCudaSession*, int32_t row);
   PipoCudaStatus (*confidence)(PipoCudaSession*, const float* hidden, const float* draft, float* out, PipoCudaError*);
   PipoCudaStatus (*pre_gate)(PipoCudaSession*, const float* hidden, float* out, PipoCudaError*);
+  /// Values of the heads are sigmoids; logits are [vocab_size] in host memory.
   PipoCudaStatus (*logits)(PipoCudaSession*, const float* hidden, float* out, PipoCudaError*);
   PipoCudaStatus (*read)(PipoCudaSession*, const float* vector, int32_t count, float* out, PipoCudaError*);
 
   PipoCudaStatus (*request_begin)(PipoCudaSession*, const PipoCudaRequest*, PipoCudaError*);
-  /// Queues one more step. Steps after the one that ended the request do nothing.
+  /// Queues one more step: first token, draft, gate, second token, and the pair's way through the backbone. At most two
+  /// may be under way. Steps after the one that ended the request do nothing.
   PipoCudaStatus (*step_launch)(PipoCudaSession*, PipoCudaError*);
   /// Waits for the first token of the oldest step not yet taken; false in `any` when the request had ended before it.
   PipoCudaStatus (*step_first)(PipoCudaSession*, int32_t* any, int32_t* first, PipoCudaError*);
