@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <vector>
 
 namespace pipo::simt {
@@ -42,6 +43,29 @@ struct Block {
 
 Block g_block;
 std::mutex g_mutex;
+
+/// Order of turns. A device promises none between barriers, so every round has another one: a barrier that is missing
+/// shows as a wrong result, and the same run shows it again.
+class Order {
+ public:
+  void shuffle(std::vector<int>& values) {
+    for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[next() % i]);
+  }
+
+ private:
+  std::uint32_t next() {
+    state_ = state_ * 1664525u + 1013904223u;
+    return state_ >> 8;
+  }
+  std::uint32_t state_ = 1;
+};
+Order g_order;
+
+std::vector<int> counted(int count) {
+  std::vector<int> values(static_cast<std::size_t>(count));
+  std::iota(values.begin(), values.end(), 0);
+  return values;
+}
 
 void yield() {
   if (_setjmp(g_block.fibers[g_block.current].jump) == 0) _longjmp(g_block.scheduler, 1);
@@ -98,8 +122,10 @@ void run_block(dim3 place, dim3 grid, dim3 block) {
     f.context.uc_link = nullptr;
     makecontext(&f.context, entry, 0);
   }
+  std::vector<int> turns = counted(b.count);
   while (b.live > 0) {
-    for (int i = 0; i < b.count; ++i) {
+    g_order.shuffle(turns);
+    for (const int i : turns) {
       if (b.fibers[i].done) continue;
       b.current = i;
       resume(b.fibers[i]);
@@ -141,9 +167,9 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<vo
   g_block.body = &body;
   // Filled with NaN: what a kernel reads before writing shows.
   g_block.shared.assign(shared_bytes + 128, 0xff);
-  for (unsigned z = 0; z < grid.z; ++z)
-    for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) run_block(dim3(x, y, z), grid, block);
+  std::vector<int> blocks = counted(static_cast<int>(grid.x * grid.y * grid.z));
+  g_order.shuffle(blocks);
+  for (const int i : blocks) run_block(dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)), grid, block);
 }
 
 }  // namespace pipo::simt
