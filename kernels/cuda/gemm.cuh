@@ -135,23 +135,4 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a) {
   }
 }
 
-/// x [rows, k] in fp32 to [rows, k_padded] in bf16, normed where `norm` is given. Grid [rows].
-static __global__ void __launch_bounds__(256) to_bf16_kernel(const float* x, const float* norm, float eps, int k,
-                                                             int k_padded, std::uint16_t* to) {
-  __shared__ float scratch[32];
-  wait_for_previous();
-  const float* row = x + static_cast<std::int64_t>(blockIdx.x) * k;
-  float scale = 1.0f;
-  if (norm != nullptr) {
-    float sum = 0.0f;
-    for (int i = threadIdx.x; i < k; i += blockDim.x) sum += row[i] * row[i];
-    scale = rsqrtf(block_sum(sum, scratch) / k + eps);
-  }
-  for (int i = threadIdx.x; i < k_padded; i += blockDim.x) {
-    float v = i < k ? row[i] * scale : 0.0f;
-    if (norm != nullptr && i < k) v *= 1.0f + norm[i];
-    to[static_cast<std::int64_t>(blockIdx.x) * k_padded + i] = float_to_bf16(v);
-  }
-}
-
 }  // namespace pipo::cuda

@@ -18,6 +18,7 @@ enum class Input : int {
   kPairNorm,   ///< [norm(x; w) ; norm(x2; w2)], k / 2 each
   kJointNorm,  ///< norm([x ; x2]; w), k / 2 each
   kGatedNorm,  ///< per head of `head_dim`: w x rms(x) SiLU(x2)
+  kSiluProduct,  ///< SiLU(x) x2, of prepare_rows only: gemv has gate_up
 };
 
 struct GemvTerm {

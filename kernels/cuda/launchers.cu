@@ -39,6 +39,15 @@ int attention_of(const Queue& queue, const AttentionStepArgs& args) {
   }
 }
 
+template <int HeadDim, bool F32>
+int attention_rows_of(const Queue& queue, const AttentionRowsArgs& args) {
+  const int failed = launch({dim3(args.rows), dim3(kAppendThreads), 0, queue.stream, queue.overlap},
+                            attention_append_kernel<HeadDim, F32>, args);
+  if (failed != 0 || args.q_gate == nullptr) return failed;
+  const Shape shape{dim3(args.n_heads, args.rows), dim3(kAttentionThreads), 0, queue.stream, queue.overlap};
+  return launch(shape, attention_rows_plain_kernel<HeadDim, F32>, args);
+}
+
 template <int RowsPerLane>
 int delta_of(const Queue& queue, const DeltaStepArgs& args) {
   const int slices = (args.shape.value_dim + kDeltaBlockColumns - 1) / kDeltaBlockColumns;
@@ -77,9 +86,19 @@ int gemm(const Queue& queue, const GemmArgs& args) {
   }
 }
 
-int to_bf16(const Queue& queue, const float* x, const float* norm, float eps, int rows, int k, int k_padded,
-            std::uint16_t* to) {
-  return launch({dim3(rows), dim3(256), 0, queue.stream, queue.overlap}, to_bf16_kernel, x, norm, eps, k, k_padded, to);
+int prepare_rows(const Queue& queue, const RowsInput& args) {
+  if (args.rows == 0) return 0;
+  const bool halves = args.input == Input::kPairNorm || args.input == Input::kJointNorm;
+  const bool needs_sum = halves || args.input == Input::kNorm;
+  const std::int64_t wide = (halves ? args.k / 2 : args.k) | args.k_padded | args.x_stride | args.x2_stride | args.head_dim;
+  const auto places = reinterpret_cast<std::uintptr_t>(args.x) | reinterpret_cast<std::uintptr_t>(args.x2) |
+                      reinterpret_cast<std::uintptr_t>(args.norm) | reinterpret_cast<std::uintptr_t>(args.norm2);
+  const bool quads = wide % 4 == 0 && places % 16 == 0;
+  // A few rows are shared out, so that they do not wait for a few multiprocessors.
+  constexpr int kShare = 2048;
+  const int shares = needs_sum ? 1 : max(1, min((args.k + kShare - 1) / kShare, 4 * queue.multiprocessors / args.rows));
+  const Shape shape{dim3(args.rows, shares), dim3(kPrepareThreads), 0, queue.stream, queue.overlap};
+  return quads ? launch(shape, prepare_rows_kernel<4>, args) : launch(shape, prepare_rows_kernel<1>, args);
 }
 
 int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
@@ -111,6 +130,18 @@ int attention_step(const Queue& queue, const AttentionStepArgs& args) {
     case 64: return args.kv_f32 ? attention_of<64, true>(queue, args) : attention_of<64, false>(queue, args);
     case 128: return args.kv_f32 ? attention_of<128, true>(queue, args) : attention_of<128, false>(queue, args);
     case 256: return args.kv_f32 ? attention_of<256, true>(queue, args) : attention_of<256, false>(queue, args);
+    default: return kUnsupportedShape;
+  }
+}
+
+int attention_rows(const Queue& queue, const AttentionRowsArgs& args) {
+  if (args.rows == 0) return 0;
+  if (args.rotary_dim > args.head_dim || args.n_heads % args.n_kv_heads != 0) return kUnsupportedShape;
+  switch (args.head_dim) {
+    case 32: return args.kv_f32 ? attention_rows_of<32, true>(queue, args) : attention_rows_of<32, false>(queue, args);
+    case 64: return args.kv_f32 ? attention_rows_of<64, true>(queue, args) : attention_rows_of<64, false>(queue, args);
+    case 128: return args.kv_f32 ? attention_rows_of<128, true>(queue, args) : attention_rows_of<128, false>(queue, args);
+    case 256: return args.kv_f32 ? attention_rows_of<256, true>(queue, args) : attention_rows_of<256, false>(queue, args);
     default: return kUnsupportedShape;
   }
 }

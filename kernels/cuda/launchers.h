@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/delta_net.cuh"
 #include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/gemv.cuh"
@@ -21,9 +22,8 @@ struct Queue {
 int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);
 /// Many positions; weights in bf16, int8 or int4.
 int gemm(const Queue& queue, const GemmArgs& args);
-/// x [rows, k] to bf16 rows as gemm reads them; with `norm` x rms(x) (1 + norm).
-int to_bf16(const Queue& queue, const float* x, const float* norm, float eps, int rows, int k, int k_padded,
-            std::uint16_t* to);
+/// fp32 rows to bf16 rows as gemm reads them, normed or gated on the way.
+int prepare_rows(const Queue& queue, const RowsInput& args);
 int repack(const Queue& queue, const void* panels, int first_row, int n_panels, std::int64_t panel_bytes,
            const Matrix& to);
 int embed(const Queue& queue, const Matrix& table, const int* ids, int count, float* out, const int* enabled);
@@ -31,6 +31,8 @@ int rms_norm(const Queue& queue, const float* x, const float* w, float eps, int 
              const int* enabled);
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args);
 int attention_step(const Queue& queue, const AttentionStepArgs& args);
+/// Appends `rows` positions to the cache and attends from them.
+int attention_rows(const Queue& queue, const AttentionRowsArgs& args);
 /// Cosines and sines of position `*position + offset` for attention_step.
 int rotation(const Queue& queue, const float* inv_freq, int half, const int* position, int offset, float* rotation);
 int sample(const Queue& queue, const SampleArgs& args);

@@ -41,7 +41,13 @@ TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
       const std::vector<float> x = random_floats(s.m * s.k), bias = random_floats(s.n), before = random_floats(s.m * s.n);
       const Device<float> dx(x), dbias(bias), y(before);
       const Device<std::uint16_t> rows(static_cast<std::size_t>(s.m * w.matrix().k_padded)), y16(before.size());
-      finish(cuda::to_bf16(queue(), dx.get(), nullptr, 0.0f, s.m, s.k, w.matrix().k_padded, rows.get()));
+      cuda::RowsInput input;
+      input.x = dx.get();
+      input.rows = s.m;
+      input.k = s.k;
+      input.k_padded = w.matrix().k_padded;
+      input.to = rows.get();
+      finish(cuda::prepare_rows(queue(), input));
       cuda::GemmArgs args;
       args.x = rows.get();
       args.w = w.matrix();
@@ -68,19 +74,6 @@ TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
       check_close(y.read(), all, 1e-5, what + ", bias and residual");
     }
   }
-}
-
-TEST("inputs are normed and rounded") {
-  const int rows = 3, k = 100, padded = 256;
-  const std::vector<float> x = random_floats(rows * k), norm = random_floats(k, 0.2f);
-  const Device<float> dx(x), dnorm(norm);
-  const Device<std::uint16_t> to(static_cast<std::size_t>(rows * padded));
-  finish(cuda::to_bf16(queue(), dx.get(), dnorm.get(), 1e-6f, rows, k, padded, to.get()));
-  std::vector<float> normed(x.size()), wanted(static_cast<std::size_t>(rows * padded)), found;
-  CHECK(reference().rms_norm(x.data(), norm.data(), 1e-6f, rows, k, normed.data()) == Status::kOk);
-  for (int i = 0; i < rows * k; ++i) wanted[i / k * padded + i % k] = normed[i];
-  for (const std::uint16_t v : to.read()) found.push_back(from_bf16(v));
-  check_close(found, wanted, 4e-3, "normed");
 }
 
 int main(int argc, char** argv) { return device_present() ? pipo::test::run(argc, argv) : kSkipped; }
