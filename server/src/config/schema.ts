@@ -31,7 +31,7 @@ export const settingsSchema = z.object({
   completion: z
     .object({
       enabled: z.boolean().default(true),
-      minConfidence: z.number().min(0).max(1).default(0.5),
+      minConfidence: z.number().min(0).max(1).default(0.6),
       multiline: z.enum(["auto", "never"]).default("auto"),
       maxLines: z.number().int().min(1).max(50).default(8),
       timeLimitMs: z.number().int().min(50).max(60_000).default(800),
