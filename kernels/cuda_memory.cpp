@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/layout.h"
+#include "kernels/cuda/sample_request.h"
 
 namespace pipo::kernels {
 namespace {
@@ -47,9 +48,7 @@ PipoCudaMemory plan_cuda_memory(const PipoCudaConfig& c, const PipoCudaTensor* t
                                         2 * std::int64_t{c.intermediate_size}, 4 * std::int64_t{c.hidden_size}});
   const std::int64_t row = 4 * (widest + 4 * std::int64_t{c.hidden_size}) + 2 * widest;  // fp32, and bf16 inputs of products
   m.workspace = aligned(kCudaChunkRows * row) + kStagingBytes;
-  std::int64_t sorted = 1;
-  while (sorted < c.vocab_size) sorted *= 2;
-  m.step = aligned(4ll * c.vocab_size) + aligned(8 * sorted) + 2 * aligned(c.vocab_size) +
+  m.step = aligned(4ll * c.vocab_size) + aligned(cuda::sample_scratch_bytes(c.vocab_size)) + 2 * aligned(c.vocab_size) +
            aligned(4ll * c.n_heads * 64 * (c.head_dim + 2));
   return m;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/sample_request.h"
+#include "kernels/cuda/step.cuh"
 
 /// Choice of one token from the logits, with the rules of the engine's CPU sampler: mask, penalties, temperature, then
 /// top-k, top-p and min-p, each judged on the unfiltered distribution, and one draw from what all of them keep. One
@@ -8,31 +10,26 @@
 /// (2^-40 of the best id's), so that they do not depend on the order of additions.
 namespace pipo::cuda {
 
-constexpr int kSampleThreads = 1024;
-constexpr int kSampleBins = 1024;
 /// Candidates this far below the best (in units of temperature) have no measurable probability in fp32.
 constexpr float kNegligible = 30.0f;
-constexpr std::uint8_t kSeenInPrompt = 1, kSeenProduced = 2;
 
 using Mass = unsigned long long;
 
 struct SampleArgs {
-  float* logits = nullptr;  ///< [vocab], changed
-  int vocab = 0;            ///< real ids
-  int banned = -1;
-  const std::uint8_t* allowed = nullptr;  ///< bits; null: all
-  const std::uint8_t* seen = nullptr;     ///< [vocab] flags; null: no penalties
-  float repetition_penalty = 1.0f, presence_penalty = 0.0f;
-  float temperature = 0.0f, top_p = 1.0f, min_p = 0.0f;
-  int top_k = 0;
-  std::uint64_t seed = 0;
-  const std::uint64_t* slot = nullptr;  ///< device word that numbers the draw
+  const float* logits = nullptr;  ///< [vocab], 16-byte aligned
+  int vocab = 0;                  ///< real ids
+  const SampleRequest* request = nullptr;  ///< device memory
+  const std::uint64_t* slot = nullptr;     ///< device word that numbers the draw
   int slot_offset = 0;
-  bool wants_logprob = false;
-  std::uint64_t* candidates = nullptr;  ///< [power of two >= vocab] scratch, for temperatures above 0
-  int* id = nullptr;                    ///< result
-  float* logprob = nullptr;             ///< result, NaN unless wanted
+  const int* produced = nullptr;  ///< device word: tokens before this one, for `min_new_tokens`; null: none
+  int produced_offset = 0;        ///< added to it
+  bool draws = true;              ///< false: only for requests at temperature 0; spares them a launch
+  void* scratch = nullptr;        ///< sample_scratch_bytes(vocab), 256-byte aligned; zeros before the first use
+  int* id = nullptr;              ///< result
+  float* logprob = nullptr;       ///< result, NaN unless wanted
   const int* enabled = nullptr;
+  StepDecision then = StepDecision::kNone;  ///< taken by the thread that knows the token, or knows that there is none
+  StepState* step = nullptr;
 };
 
 /// Uniform in [0, 1), a function of (seed, slot) alone: two rounds of the SplitMix64 finaliser, as the engine's.
@@ -104,35 +101,43 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
   __shared__ int bin_count[kSampleBins], s_count, s_cut, s_listed, s_chosen;
   release_next();
   wait_for_previous();
-  if (a.enabled != nullptr && *a.enabled == 0) return;
+  if (a.enabled != nullptr && *a.enabled == 0) {
+    if (threadIdx.x == 0) decide(a.then, a.step);
+    return;
+  }
+  const SampleRequest r = *a.request;
+  float* logits = const_cast<float*>(a.logits);
+  auto* candidates = static_cast<std::uint64_t*>(a.scratch);
+  const bool no_stop = (a.produced != nullptr ? *a.produced : 0) + a.produced_offset < r.min_new_tokens;
   const int tid = threadIdx.x, threads = blockDim.x;
 
   // Mask; the distribution that log-probabilities are of; penalties; the best.
   std::uint64_t plain_best = 0;
   for (int id = tid; id < a.vocab; id += threads) {
-    const bool may = id != a.banned && (a.allowed == nullptr || (a.allowed[id >> 3] >> (id & 7) & 1));
-    if (!may) a.logits[id] = -INFINITY;
-    else if (a.wants_logprob && a.logits[id] == a.logits[id]) {
-      const std::uint64_t key = candidate_key(a.logits[id], id);
+    bool may = id != r.banned && (r.allowed == nullptr || (r.allowed[id >> 3] >> (id & 7) & 1));
+    for (int i = 0; no_stop && i < r.n_stop_ids; ++i) may = may && id != r.stop_ids[i];
+    if (!may) logits[id] = -INFINITY;
+    else if (r.wants_logprob && logits[id] == logits[id]) {
+      const std::uint64_t key = candidate_key(logits[id], id);
       plain_best = key > plain_best ? key : plain_best;
     }
   }
   __syncthreads();
   float normaliser = 0.0f;
-  if (a.wants_logprob) {
+  if (r.wants_logprob) {
     const int top = candidate_id(block_best(plain_best, scratch));
-    const float highest = top >= 0 && top < a.vocab ? a.logits[top] : 0.0f;
+    const float highest = top >= 0 && top < a.vocab ? logits[top] : 0.0f;
     float sum = 0.0f;
-    for (int id = tid; id < a.vocab; id += threads) sum += expf(a.logits[id] - highest);
+    for (int id = tid; id < a.vocab; id += threads) sum += expf(logits[id] - highest);
     normaliser = highest + logf(block_sum(sum, sums));
   }
   std::uint64_t best_key = 0;
   for (int id = tid; id < a.vocab; id += threads) {
-    float logit = a.logits[id];
-    if (a.seen != nullptr && a.seen[id] != 0) {
-      logit = logit > 0.0f ? logit / a.repetition_penalty : logit * a.repetition_penalty;
-      if (a.seen[id] & kSeenProduced) logit -= a.presence_penalty;
-      a.logits[id] = logit;
+    float logit = logits[id];
+    if (r.seen != nullptr && r.seen[id] != 0) {
+      logit = logit > 0.0f ? logit / r.repetition_penalty : logit * r.repetition_penalty;
+      if (r.seen[id] & kSeenProduced) logit -= r.presence_penalty;
+      logits[id] = logit;
     }
     if (logit != logit || logit == -INFINITY) continue;
     const std::uint64_t key = candidate_key(logit, id);
@@ -141,12 +146,12 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
   best_key = block_best(best_key, scratch);
   // No number anywhere: damaged weights, but never an id out of range.
   const int best_id = best_key == 0 ? 0 : candidate_id(best_key);
-  const float best = a.logits[best_id];
+  const float best = logits[best_id];
   if (tid == 0) s_chosen = best_id;
 
-  if (a.temperature > 0.0f && best_key != 0) {
-    const float share = a.min_p > 0.0f ? fminf(-logf(a.min_p), kNegligible) : kNegligible;
-    const auto below = [&](int id) { return (best - a.logits[id]) / a.temperature; };
+  if (r.temperature > 0.0f && best_key != 0) {
+    const float share = r.min_p > 0.0f ? fminf(-logf(r.min_p), kNegligible) : kNegligible;
+    const auto below = [&](int id) { return (best - logits[id]) / r.temperature; };
     const auto bin_of = [&](float b) { return min(static_cast<int>(b * (kSampleBins / kNegligible)), kSampleBins - 1); };
     for (int i = tid; i < kSampleBins; i += threads) {
       bin_mass[i] = 0;
@@ -165,8 +170,8 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
     }
     __syncthreads();
     const std::uint64_t slot = *a.slot + a.slot_offset;
-    const float uniform = uniform_at(a.seed, slot);
-    const bool filtered = (a.top_k > 0 && a.top_k < s_count) || a.top_p < 1.0f;
+    const float uniform = uniform_at(r.seed, slot);
+    const bool filtered = (r.top_k > 0 && r.top_k < s_count) || r.top_p < 1.0f;
     if (!filtered) {  // every candidate stays: the draw goes by id
       const int each = (a.vocab + threads - 1) / threads, from = min(tid * each, a.vocab), to = min(from + each, a.vocab);
       Mass own = 0;
@@ -189,8 +194,8 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
         }
       }
     } else {
-      const int most = a.top_k > 0 ? min(a.top_k, s_count) : s_count;
-      const double enough = a.top_p >= 1.0f ? 1e300 : static_cast<double>(a.top_p) * static_cast<double>(s_total);
+      const int most = r.top_k > 0 ? min(r.top_k, s_count) : s_count;
+      const double enough = r.top_p >= 1.0f ? 1e300 : static_cast<double>(r.top_p) * static_cast<double>(s_total);
       if (tid == 0) {
         double mass = 0.0;
         int count = 0, bin = 0;
@@ -204,20 +209,20 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
       __syncthreads();
       for (int id = tid; id < a.vocab; id += threads) {
         const float b = below(id);
-        if (b <= share && bin_of(b) <= s_cut) a.candidates[atomicAdd(&s_listed, 1)] = candidate_key(a.logits[id], id);
+        if (b <= share && bin_of(b) <= s_cut) candidates[atomicAdd(&s_listed, 1)] = candidate_key(logits[id], id);
       }
       __syncthreads();
-      sort_candidates(a.candidates, s_listed);
+      sort_candidates(candidates, s_listed);
       if (tid == 0) {
         double mass = 0.0;
         int kept = 0;
         while (kept < min(most, s_listed) && mass < enough) {
-          mass += static_cast<double>(mass_of(below(candidate_id(a.candidates[kept]))));
+          mass += static_cast<double>(mass_of(below(candidate_id(candidates[kept]))));
           ++kept;
         }
         double rest = static_cast<double>(uniform) * mass;
         for (int i = 0; i < kept; ++i) {
-          s_chosen = candidate_id(a.candidates[i]);
+          s_chosen = candidate_id(candidates[i]);
           rest -= static_cast<double>(mass_of(below(s_chosen)));
           if (rest < 0) break;
         }
@@ -228,16 +233,18 @@ static __global__ void __launch_bounds__(kSampleThreads, 1) sample_kernel(Sample
   if (tid != 0) return;
   const int id = s_chosen;
   *a.id = id;
-  if (!a.wants_logprob) {
+  if (!r.wants_logprob) {
     *a.logprob = NAN;
+    decide(a.then, a.step);
     return;
   }
-  float logit = a.logits[id];
-  if (a.seen != nullptr && a.seen[id] != 0) {
-    if (a.seen[id] & kSeenProduced) logit += a.presence_penalty;
-    logit = logit > 0.0f ? logit * a.repetition_penalty : logit / a.repetition_penalty;
+  float logit = logits[id];
+  if (r.seen != nullptr && r.seen[id] != 0) {
+    if (r.seen[id] & kSeenProduced) logit += r.presence_penalty;
+    logit = logit > 0.0f ? logit * r.repetition_penalty : logit / r.repetition_penalty;
   }
   *a.logprob = logit - normaliser;
+  decide(a.then, a.step);
 }
 
 }  // namespace pipo::cuda

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/sampling.cuh"
+#include "kernels/cuda/sample_request.h"
 
 /// The decisions of a pair step, made on the device so that no step waits for the host: what the CPU engine's pair loop
 /// decides, in the same order. The big kernels in between look at one word each (`run_*`) and do nothing where it is 0;
@@ -58,9 +58,8 @@ __device__ __forceinline__ bool is_stop_id(const StepState& s, int id) {
   return false;
 }
 
-/// All of these run as one thread: they are a few words each.
-static __global__ void step_begin_kernel(StepState* s) {
-  wait_for_previous();
+/// What follows runs as one thread: a few words each. `choose` and `commit` run also in a step that does nothing.
+__device__ __forceinline__ void step_begin(StepState* s) {
   if (*s->cancel != 0) s->active = 0;
   s->run_first = s->active;
   s->run_draft = s->run_row = s->run_second = s->run_backbone = 0;
@@ -71,8 +70,7 @@ static __global__ void step_begin_kernel(StepState* s) {
   s->drafted = 0;
 }
 
-static __global__ void step_choose_kernel(StepState* s) {
-  wait_for_previous();
+__device__ __forceinline__ void step_choose(StepState* s) {
   if (!s->active) {
     // The host waits for this step's number all the same.
     StepRecord& record = s->ring[s->step % kRing];
@@ -101,15 +99,13 @@ static __global__ void step_choose_kernel(StepState* s) {
   s->run_row = s->drafted != 1;  // later drafts attend to this position's row whatever happens to this draft
 }
 
-static __global__ void step_judge_kernel(StepState* s) {
-  wait_for_previous();
+__device__ __forceinline__ void step_judge(StepState* s) {
   if (!s->run_draft) return;
   if (s->threshold >= 0.0f) s->confidence = sigmoid(s->confidence_logit);
   s->run_second = s->threshold <= 0.0f || s->confidence >= s->threshold;
 }
 
-static __global__ void step_commit_kernel(StepState* s) {
-  wait_for_previous();
+__device__ __forceinline__ void step_commit(StepState* s) {
   StepRecord& record = s->ring[s->step % kRing];
   if (s->active) {
     const bool kept = s->run_second != 0;
@@ -133,9 +129,40 @@ static __global__ void step_commit_kernel(StepState* s) {
   ++s->step;
 }
 
+__device__ __forceinline__ void step_advance(StepState* s) {
+  if (s->run_backbone) ++s->position;
+}
+
+/// Decisions that the last thread of another kernel can take, so that they need no launch of their own.
+enum class StepDecision : int { kNone, kChoose, kCommit };
+
+__device__ __forceinline__ void decide(StepDecision decision, StepState* s) {
+  switch (decision) {
+    case StepDecision::kNone: break;
+    case StepDecision::kChoose: step_choose(s); break;
+    case StepDecision::kCommit: step_commit(s); break;
+  }
+}
+
+static __global__ void step_begin_kernel(StepState* s) {
+  wait_for_previous();
+  step_begin(s);
+}
+static __global__ void step_choose_kernel(StepState* s) {
+  wait_for_previous();
+  step_choose(s);
+}
+static __global__ void step_judge_kernel(StepState* s) {
+  wait_for_previous();
+  step_judge(s);
+}
+static __global__ void step_commit_kernel(StepState* s) {
+  wait_for_previous();
+  step_commit(s);
+}
 static __global__ void step_advance_kernel(StepState* s) {
   wait_for_previous();
-  if (s->run_backbone) ++s->position;
+  step_advance(s);
 }
 
 }  // namespace pipo::cuda

@@ -137,19 +137,23 @@ int main() {
       std::printf("attention over %d positions, %d shares  %8.1f us\n", length, splits, us);
     }
   }
-  const Device<std::uint64_t> candidates(std::size_t{262144}), slot(std::size_t{1});
+  const Device<std::uint8_t> scratch(static_cast<std::size_t>(cuda::sample_scratch_bytes(248077)));
+  const Device<std::uint64_t> slot(std::size_t{1});
   const Device<int> id(std::size_t{1});
   const Device<float> logprob(std::size_t{1});
   for (const float temperature : {0.0f, 1.0f}) {
+    cuda::SampleRequest r;
+    r.temperature = temperature;
+    r.top_k = 20;
+    r.top_p = 0.95f;
+    const Device<cuda::SampleRequest> request(std::vector{r});
     const double us = microseconds(5, [&](int) {
       cuda::SampleArgs args;
       args.logits = y.get();
       args.vocab = 248077;
-      args.temperature = temperature;
-      args.top_k = 20;
-      args.top_p = 0.95f;
+      args.request = request.get();
       args.slot = slot.get();
-      args.candidates = candidates.get();
+      args.scratch = scratch.get();
       args.id = id.get();
       args.logprob = logprob.get();
       if (cuda::sample(queue(), args) != 0) throw std::runtime_error("sample");
