@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention.cuh"
 
 /// Attention of many rows: what every row needs before any looks at the cache, and the plain form for a cache in fp32.
+/// A cache in bf16 goes through the tensor cores, see attention_tiles.cuh.
 namespace pipo::cuda {
 
 struct AttentionRowsArgs {
@@ -11,7 +12,7 @@ struct AttentionRowsArgs {
   bool kv_f32 = false;
   int first_position = 0;  ///< of row 0
   int rows = 0;
-  int first_visible = 0;  ///< rows before it see only themselves
+  int first_visible = 0;  ///< at most first_position
   /// [rows, n_heads, 2 head_dim], query and gate per head; null: only append. With a cache in fp32 the queries are
   /// normed and rotated in place.
   float* q_gate = nullptr;
@@ -22,12 +23,21 @@ struct AttentionRowsArgs {
   const float* inv_freq = nullptr;  ///< [rotary_dim / 2]
   void* keys = nullptr;             ///< [capacity, n_kv_heads, head_dim]
   void* values = nullptr;
-  std::uint16_t* queries = nullptr;  ///< [rows, n_heads, head_dim] scratch of a cache in bf16
+  std::uint16_t* queries = nullptr;  ///< [rows, n_heads, head_dim] scratch of a cache in bf16: times the softmax scale
+  float* partial = nullptr;          ///< attention_rows_scratch_bytes; null: a row's positions are not shared out
   float* out = nullptr;              ///< [rows, n_heads * head_dim], gated
 };
 
+constexpr int kMostTileRows = 128;  ///< rows of all heads of a group that a multiprocessor works on at a time
+
+/// What `partial` holds, whatever the rows.
+inline std::int64_t attention_rows_scratch_bytes(int head_dim, int multiprocessors) {
+  return std::int64_t{multiprocessors} * kMostTileRows * (head_dim + 2) * 4;
+}
+
 constexpr int kAppendThreads = 256;
 constexpr int kMostRotaryDim = 256;
+constexpr float kLog2E = 1.44269504f;
 
 /// One warp: values[i] = element lane + 32 i of RoPE(x rms(x) (1 + w)). Rotated elements meet through `shared`.
 template <int HeadDim>
@@ -67,8 +77,10 @@ __global__ void __launch_bounds__(kAppendThreads) attention_append_kernel(Attent
   }
   __syncthreads();
   wait_for_previous();
-  const std::int64_t kv_row = static_cast<std::int64_t>(row) * a.n_kv_heads, to_row = static_cast<std::int64_t>(position) * a.n_kv_heads;
+  const std::int64_t kv_row = static_cast<std::int64_t>(row) * a.n_kv_heads;
+  const std::int64_t to_row = static_cast<std::int64_t>(position) * a.n_kv_heads;
   const int n_query_heads = a.q_gate != nullptr ? a.n_heads : 0;
+  const float score_scale = rsqrtf(static_cast<float>(HeadDim)) * kLog2E;  // weights are powers of two
   for (int job = warp; job < a.n_kv_heads + n_query_heads; job += kWarps) {
     float values[kPerLane];
     if (job < a.n_kv_heads) {
@@ -86,14 +98,14 @@ __global__ void __launch_bounds__(kAppendThreads) attention_append_kernel(Attent
 #pragma unroll
       for (int i = 0; i < kPerLane; ++i) {
         if (F32) q[lane + 32 * i] = values[i];
-        else a.queries[head * HeadDim + lane + 32 * i] = float_to_bf16(values[i]);
+        else a.queries[head * HeadDim + lane + 32 * i] = float_to_bf16(values[i] * score_scale);
       }
     }
   }
 }
 
 /// One row and query head per block; warps take positions in turn. Grid [n_heads, rows].
-template <int HeadDim, bool F32>
+template <int HeadDim>
 __global__ void __launch_bounds__(kAttentionThreads) attention_rows_plain_kernel(AttentionRowsArgs a) {
   constexpr int kPerLane = HeadDim / 32;
   __shared__ float joined[kAttentionWarps][HeadDim], largest[kAttentionWarps], total[kAttentionWarps];
@@ -106,13 +118,13 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_rows_plain_kernel
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
     const int e = lane * kPerLane + i;
-    q[i] = scale * (F32 ? a.q_gate[at * 2 * HeadDim + e] : bf16_to_float(a.queries[at * HeadDim + e]));
+    q[i] = scale * a.q_gate[at * 2 * HeadDim + e];
   }
-  for (int p = min(a.first_visible, position) + warp; p <= position; p += kAttentionWarps) {
+  for (int p = a.first_visible + warp; p <= position; p += kAttentionWarps) {
     const std::int64_t from = (static_cast<std::int64_t>(p) * a.n_kv_heads + kv) * HeadDim + lane * kPerLane;
     float k[kPerLane], v[kPerLane], score = 0.0f;
-    load_kv_lane<F32, kPerLane>(a.keys, from, k);
-    load_kv_lane<F32, kPerLane>(a.values, from, v);
+    load_kv_lane<true, kPerLane>(a.keys, from, k);
+    load_kv_lane<true, kPerLane>(a.values, from, v);
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) score += q[i] * k[i];
     score = warp_sum(score);

@@ -39,13 +39,40 @@ int attention_of(const Queue& queue, const AttentionStepArgs& args) {
   }
 }
 
-template <int HeadDim, bool F32>
+/// Few rows leave multiprocessors without work: their positions are shared out.
+template <int HeadDim, int Warps, int Positions>
+int attention_tiles_of(const Queue& queue, const AttentionRowsArgs& args) {
+  using Tile = AttentionTile<HeadDim, Warps, Positions>;
+  constexpr int kLeastShare = 128;
+  const int group = args.n_heads / args.n_kv_heads, rows_each = Tile::kRows / group;
+  if (rows_each == 0) return kUnsupportedShape;
+  const int tiles = (args.rows + rows_each - 1) / rows_each;
+  const int span = args.rows + args.first_position - args.first_visible;
+  const int wanted = queue.multiprocessors * (kMostTileRows / Tile::kRows) / (tiles * args.n_kv_heads);
+  const int splits = args.partial == nullptr ? 1 : max(1, min(min(wanted, span / kLeastShare), kMostSplits));
+  const Shape shape{dim3(tiles, args.n_kv_heads, splits), dim3(Tile::kThreads), Tile::kSharedBytes, queue.stream,
+                    queue.overlap};
+  const int failed = launch(shape, attention_tiles_kernel<HeadDim, Warps, Positions>, args);
+  if (failed != 0 || splits == 1) return failed;
+  return launch({dim3(args.n_heads, args.rows), dim3(HeadDim), 0, queue.stream, queue.overlap},
+                attention_join_kernel<HeadDim>, args, splits);
+}
+
+template <int HeadDim>
 int attention_rows_of(const Queue& queue, const AttentionRowsArgs& args) {
-  const int failed = launch({dim3(args.rows), dim3(kAppendThreads), 0, queue.stream, queue.overlap},
-                            attention_append_kernel<HeadDim, F32>, args);
+  const Shape append{dim3(args.rows), dim3(kAppendThreads), 0, queue.stream, queue.overlap};
+  const int failed = args.kv_f32 ? launch(append, attention_append_kernel<HeadDim, true>, args)
+                                 : launch(append, attention_append_kernel<HeadDim, false>, args);
   if (failed != 0 || args.q_gate == nullptr) return failed;
-  const Shape shape{dim3(args.n_heads, args.rows), dim3(kAttentionThreads), 0, queue.stream, queue.overlap};
-  return launch(shape, attention_rows_plain_kernel<HeadDim, F32>, args);
+  if (args.kv_f32) {
+    const Shape shape{dim3(args.n_heads, args.rows), dim3(kAttentionThreads), 0, queue.stream, queue.overlap};
+    return launch(shape, attention_rows_plain_kernel<HeadDim>, args);
+  }
+  if (args.rows * (args.n_heads / args.n_kv_heads) <= 64) return attention_tiles_of<HeadDim, 4, 64>(queue, args);
+  if constexpr (HeadDim == 256) {
+    if (queue.shared_bytes < AttentionTile<256, 8, 64>::kSharedBytes) return attention_tiles_of<256, 8, 32>(queue, args);
+  }
+  return attention_tiles_of<HeadDim, 8, 64>(queue, args);
 }
 
 template <int RowsPerLane>
@@ -137,11 +164,12 @@ int attention_step(const Queue& queue, const AttentionStepArgs& args) {
 int attention_rows(const Queue& queue, const AttentionRowsArgs& args) {
   if (args.rows == 0) return 0;
   if (args.rotary_dim > args.head_dim || args.n_heads % args.n_kv_heads != 0) return kUnsupportedShape;
+  if (args.first_visible < 0 || args.first_visible > args.first_position) return kUnsupportedShape;
   switch (args.head_dim) {
-    case 32: return args.kv_f32 ? attention_rows_of<32, true>(queue, args) : attention_rows_of<32, false>(queue, args);
-    case 64: return args.kv_f32 ? attention_rows_of<64, true>(queue, args) : attention_rows_of<64, false>(queue, args);
-    case 128: return args.kv_f32 ? attention_rows_of<128, true>(queue, args) : attention_rows_of<128, false>(queue, args);
-    case 256: return args.kv_f32 ? attention_rows_of<256, true>(queue, args) : attention_rows_of<256, false>(queue, args);
+    case 32: return attention_rows_of<32>(queue, args);
+    case 64: return attention_rows_of<64>(queue, args);
+    case 128: return attention_rows_of<128>(queue, args);
+    case 256: return attention_rows_of<256>(queue, args);
     default: return kUnsupportedShape;
   }
 }

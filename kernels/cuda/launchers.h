@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/attention_rows.cuh"
+#include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/delta_net.cuh"
 #include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/gemv.cuh"
@@ -17,6 +18,7 @@ struct Queue {
   Stream stream = {};
   int multiprocessors = 1;
   bool overlap = false;  ///< programmatic dependent launch
+  int shared_bytes = 99 << 10;  ///< most shared memory of a block: this much on every device from sm_80 on
 };
 
 int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);

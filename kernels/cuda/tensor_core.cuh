@@ -54,6 +54,24 @@ __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row
 #endif
 }
 
+/// The same with each matrix turned: lane l gets the elements 2 (l % 4) and the next of column l / 4.
+__device__ __forceinline__ void load_matrices_turned(unsigned (&to)[4], const void* row) {
+#ifdef __CUDA_ARCH__
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+#else
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; ++i) {
+    to[i] = 0;
+    for (int e = 0; e < 2; ++e) {
+      const auto bits = __shfl_sync(kFullWarp, reinterpret_cast<std::uintptr_t>(row), i * 8 + lane % 4 * 2 + e);
+      to[i] |= static_cast<unsigned>(reinterpret_cast<const std::uint16_t*>(bits)[lane / 4]) << (16 * e);
+    }
+  }
+#endif
+}
+
 /// d [16, 8] += a [16, 16] b [16, 8], bf16 in, fp32 out. Lane l holds of a: rows l / 4 and 8 more, columns 2 (l % 4) and
 /// 8 more; of b: rows 2 (l % 4) and 8 more of column l / 4; of d: rows l / 4 and 8 more, columns 2 (l % 4) and the next.
 __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned* b) {

@@ -46,7 +46,7 @@ std::vector<float> floats_of(const std::vector<std::uint8_t>& bytes, bool f32) {
   return values;
 }
 
-void check_case(const Layout& l, int first_position, int rows, int first_visible) {
+void check_case(const Layout& l, int first_position, int rows, int first_visible, const cuda::Queue& queue) {
   Layer layer(l, first_position, first_position + rows + 2);
   const std::vector<float> q_gate = random_floats(std::int64_t{2} * rows * l.n_heads * l.head_dim),
                            k = random_floats(std::int64_t{rows} * layer.width), v = random_floats(std::int64_t{rows} * layer.width);
@@ -58,6 +58,8 @@ void check_case(const Layout& l, int first_position, int rows, int first_visible
 
   const Device<float> dq(q_gate), dk(k), dv(v), dqn(layer.q_norm), dkn(layer.k_norm), freq(layer.inv_freq), out(q.size());
   const Device<std::uint16_t> queries(q.size());
+  const Device<float> partial(std::vector<float>(
+      static_cast<std::size_t>(cuda::attention_rows_scratch_bytes(l.head_dim, queue.multiprocessors) / 4), NAN));
   cuda::AttentionRowsArgs args;
   args.n_heads = l.n_heads;
   args.n_kv_heads = l.n_kv_heads;
@@ -75,30 +77,53 @@ void check_case(const Layout& l, int first_position, int rows, int first_visible
   args.keys = keys.get();
   args.values = values.get();
   args.queries = queries.get();
+  args.partial = partial.get();
   args.out = out.get();
   const std::string what = "head_dim " + std::to_string(l.head_dim) + ", group " + std::to_string(l.n_heads / l.n_kv_heads) +
                            ", " + std::to_string(rows) + " rows from " + std::to_string(first_position) + " seeing from " +
                            std::to_string(first_visible) + (l.f32 ? ", f32" : ", bf16");
-  finish(cuda::attention_rows(queue(), args));  // without queries: only appends
+  finish(cuda::attention_rows(queue, args));  // without queries: only appends
   CHECK(out.read() == std::vector<float>(q.size(), 0.0f));
   check_close(floats_of(keys.read(), l.f32), floats_of(layer.keys, l.f32), l.f32 ? 1e-5 : 4e-3, what + ", keys");
   check_close(floats_of(values.read(), l.f32), floats_of(layer.values, l.f32), 0, what + ", values");
   args.q_gate = dq.get();
-  finish(cuda::attention_rows(queue(), args));
+  finish(cuda::attention_rows(queue, args));
   check_close(out.read(), expected, l.f32 ? 1e-5 : 8e-3, what);
 }
 
 }  // namespace
 
 TEST("rows see the cache before them, themselves and nothing behind, for every head size and group") {
-  const Layout layouts[] = {{4, 1, 32, 8, true}, {8, 1, 32, 32, false}, {2, 2, 64, 16, true},   {4, 2, 64, 64, false},
-                            {4, 1, 128, 32, false}, {2, 2, 256, 64, true}, {4, 1, 256, 64, false}};
+  const Layout layouts[] = {{4, 1, 32, 8, true},    {8, 1, 32, 32, false},  {2, 2, 64, 16, true},   {4, 2, 64, 64, false},
+                            {4, 1, 128, 32, false}, {2, 2, 256, 64, true}, {4, 1, 256, 64, false}, {6, 2, 32, 8, false}};
   for (const Layout& l : layouts) {
-    check_case(l, 0, 1, 0);
-    check_case(l, 0, 37, 0);
-    check_case(l, 70, 5, 0);
-    check_case(l, 33, 20, 31);
-    check_case(l, 9, 1, 9);
+    check_case(l, 0, 1, 0, queue());
+    check_case(l, 0, 37, 0, queue());
+    check_case(l, 70, 5, 0, queue());
+    check_case(l, 33, 20, 31, queue());
+    check_case(l, 9, 1, 9, queue());
+    check_case(l, 20, 30, 20, queue());
+  }
+}
+
+TEST("many tiles of rows and positions, in blocks with much and with little shared memory") {
+  for (const int shared : {99 << 10, 160 << 10}) {
+    cuda::Queue queue = pipo::test::queue();
+    queue.shared_bytes = shared;
+    check_case({4, 1, 256, 64, false}, 100, 75, 0, queue);
+    check_case({2, 2, 256, 64, false}, 31, 130, 7, queue);
+    check_case({8, 1, 128, 64, false}, 64, 70, 0, queue);
+  }
+}
+
+TEST("positions of few rows are shared out") {
+  for (const int multiprocessors : {5, 8, 40}) {
+    cuda::Queue queue = pipo::test::queue();
+    queue.multiprocessors = multiprocessors;
+    check_case({4, 1, 256, 64, false}, 600, 16, 0, queue);
+    check_case({4, 2, 128, 64, false}, 511, 3, 140, queue);
+    check_case({4, 1, 64, 64, false}, 700, 80, 0, queue);
+    check_case({1, 1, 32, 32, false}, 1300, 1, 1300, queue);
   }
 }
 

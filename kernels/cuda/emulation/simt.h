@@ -20,9 +20,11 @@ struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
@@ -78,6 +80,13 @@ T __shfl_up_sync(unsigned, T value, int delta) {
 template <class T>
 T __shfl_sync(unsigned, T value, int from) {
   return pipo::simt::exchanged(value, from);
+}
+inline bool __any_sync(unsigned, bool here) {
+  const std::uint64_t* warp = pipo::simt::publish(here);
+  bool any = false;
+  for (int i = 0; i < pipo::simt::kWarp; ++i) any |= warp[i] != 0;
+  pipo::simt::sync_warp();
+  return any;
 }
 template <class T>
 T atomicAdd(T* at, T value) {
