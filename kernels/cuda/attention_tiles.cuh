@@ -32,7 +32,7 @@ __device__ __forceinline__ int head_tile_offset(int row, int piece) {
 template <int HeadDim, int Rows, int Threads, class At>
 __device__ __forceinline__ void copy_tile(unsigned char* tile, At at) {
   constexpr int kPieces = HeadDim / 8;
-#pragma unroll
+#pragma unroll 4  // all at once would take registers from the sums
   for (int i = 0; i < Rows * kPieces / Threads; ++i) {
     const int index = threadIdx.x + i * Threads, row = index / kPieces, piece = index % kPieces;
     copy_async(tile + head_tile_offset<HeadDim>(row, piece), at(row) + piece * 8);
@@ -46,7 +46,7 @@ __device__ __forceinline__ void score_tile(const unsigned char* queries, const u
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int j = 0; j < Positions / 8; ++j) s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0.0f;
-#pragma unroll
+#pragma unroll 4
   for (int k = 0; k < HeadDim / 16; ++k) {
     unsigned q[4];
     load_matrices(q, queries + head_tile_offset<HeadDim>(lane % 16, k * 2 + lane / 16));
@@ -60,22 +60,19 @@ __device__ __forceinline__ void score_tile(const unsigned char* queries, const u
   }
 }
 
-/// sums += the tile's values weighted by `weights` (the scores' places).
+/// sums += the tile's values weighted by `weights`, 16 positions to a fragment.
 template <int HeadDim, int Positions>
-__device__ __forceinline__ void add_values(const unsigned char* values, const float (&weights)[Positions / 8][4],
+__device__ __forceinline__ void add_values(const unsigned char* values, const unsigned (&weights)[Positions / 16][4],
                                            float (&sums)[HeadDim / 8][4]) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int k = 0; k < Positions / 16; ++k) {
-    const float(&low)[4] = weights[2 * k], (&high)[4] = weights[2 * k + 1];
-    const unsigned w[4] = {bf16_pair(low[0], low[1]), bf16_pair(low[2], low[3]), bf16_pair(high[0], high[1]),
-                           bf16_pair(high[2], high[3])};
 #pragma unroll
     for (int j = 0; j < HeadDim / 16; ++j) {
       unsigned v[4];
       load_matrices_turned(v, values + head_tile_offset<HeadDim>(k * 16 + lane % 16, j * 2 + lane / 16));
-      multiply_add(sums[2 * j], w, v);
-      multiply_add(sums[2 * j + 1], w, v + 2);
+      multiply_add(sums[2 * j], weights[k], v);
+      multiply_add(sums[2 * j + 1], weights[k], v + 2);
     }
   }
 }
@@ -89,7 +86,8 @@ struct TileRow {
 
 /// Scores become weights relative to each row's reference point, which moves where they outgrow it.
 template <int Count, int Sums>
-__device__ __forceinline__ void weigh(float (&s)[Count][4], TileRow (&rows)[2], float (&sums)[Sums][4]) {
+__device__ __forceinline__ void weigh(const float (&s)[Count][4], TileRow (&rows)[2], float (&sums)[Sums][4],
+                                      unsigned (&weights)[Count / 2][4]) {
   float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
   for (int j = 0; j < Count; ++j) {
@@ -122,9 +120,9 @@ __device__ __forceinline__ void weigh(float (&s)[Count][4], TileRow (&rows)[2], 
     const float from = rows[h].reference > -INFINITY ? rows[h].reference : 0.0f;  // a row that has seen nothing yet
 #pragma unroll
     for (int j = 0; j < Count; ++j) {
-      s[j][2 * h] = power_of_two(s[j][2 * h] - from);
-      s[j][2 * h + 1] = power_of_two(s[j][2 * h + 1] - from);
-      rows[h].total += s[j][2 * h] + s[j][2 * h + 1];
+      const float low = power_of_two(s[j][2 * h] - from), high = power_of_two(s[j][2 * h + 1] - from);
+      rows[h].total += low + high;
+      weights[j / 2][j % 2 * 2 + h] = bf16_pair(low, high);
     }
   }
 }
@@ -194,12 +192,13 @@ __global__ void __launch_bounds__(32 * Warps) attention_tiles_kernel(AttentionRo
   for (int step = step0; step < step1; ++step) {
     const int position0 = begin + step * Positions;
     const bool active = position0 <= warp_end;
-    float s[Positions / 8][4];
+    unsigned weights[Positions / 16][4];
     wait_copies<0>();
     __syncthreads();  // the keys are there; nobody reads the values of the step before any more
     copy_tile<HeadDim, Positions, Tile::kThreads>(values, kv_row(a.values, step));
     commit_copies();
     if (active) {
+      float s[Positions / 8][4];
       score_tile<HeadDim, Positions>(queries + warp * 16 * HeadDim * 2, keys, s);
       if (position0 + Positions - 1 > position) {
 #pragma unroll
@@ -210,13 +209,13 @@ __global__ void __launch_bounds__(32 * Warps) attention_tiles_kernel(AttentionRo
           }
         }
       }
-      weigh(s, rows, sums);
+      weigh(s, rows, sums, weights);
     }
     wait_copies<0>();
     __syncthreads();  // the values are there; nobody reads the keys any more
     if (step + 1 < step1) copy_tile<HeadDim, Positions, Tile::kThreads>(keys, kv_row(a.keys, step + 1));
     commit_copies();
-    if (active) add_values<HeadDim, Positions>(values, s, sums);
+    if (active) add_values<HeadDim, Positions>(values, weights, sums);
   }
   wait_copies<0>();
 #pragma unroll
