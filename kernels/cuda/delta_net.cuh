@@ -3,8 +3,8 @@
 #include "kernels/cuda/device.cuh"
 
 /// The gated delta mixer between its projections. One position goes through a single fused kernel; many positions are
-/// prepared in parallel (convolution, norms, gates) and then scanned in order with the state in registers. The gated
-/// norm at the end needs whole heads and is part of the output projection's input (Input::kGatedNorm).
+/// prepared in parallel (convolution, norms, gates) and then scanned in order, see delta_scan.cuh. The gated norm at the
+/// end needs whole heads and is part of the output projection's input (Input::kGatedNorm).
 ///
 /// A warp owns 8 columns of one head's state: S [key_dim, 8], lane l holds the rows l, l + 32, ... The delta rule never
 /// mixes columns, so warps never wait for each other.
@@ -41,13 +41,14 @@ struct DeltaStepArgs {
   int rows = 1;
   float* mixed = nullptr;  ///< [rows, channels] scratch of the scan: q, k normed, v
   float* gates = nullptr;  ///< [rows, 2, n_value_heads] scratch of the scan: decay, beta
-  bool exact = false;      ///< position by position whatever the rows: for weights in fp32
-  void* scratch = nullptr;  ///< delta_scratch_bytes(shape, rows)
+  void* scratch = nullptr;   ///< delta_scratch_bytes(shape, rows)
   const int* enabled = nullptr;
 };
 
-/// What `scratch` holds for that many rows, 0 where nothing.
-inline std::int64_t delta_scratch_bytes(const DeltaShape&, int) { return 0; }
+/// What `scratch` holds for that many rows, 0 for one: products k q of every row and key head.
+inline std::int64_t delta_scratch_bytes(const DeltaShape& shape, int rows) {
+  return rows > 1 ? std::int64_t{rows} * shape.n_key_heads * 4 : 0;
+}
 
 /// SiLU of the convolution of channel c at row r.
 __device__ __forceinline__ float convolved(const DeltaStepArgs& a, int r, int position, int c) {
@@ -208,80 +209,6 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_step_kernel(DeltaStepArgs
   delta_rule<RowsPerLane>(s, k_rows, q_rows, decay_of(a, 0, head), sigmoid(a.b[head]), v + warp * kDeltaColumns, columns,
                           a.out + head * shape.value_dim + column0);
   move_state<RowsPerLane>(shape, state, column0, columns, true, s);
-}
-
-/// Convolution, norms and gates of many positions. Grid [rows]; one warp per head in turn.
-static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a) {
-  const DeltaShape shape = a.shape;
-  const int r = blockIdx.x, lane = threadIdx.x % 32, channels = shape.channels();
-  wait_for_previous();
-  const int position = *a.position;
-  float* mixed = a.mixed + static_cast<std::int64_t>(r) * channels;
-  for (int head = threadIdx.x / 32; head < 2 * shape.n_key_heads; head += blockDim.x / 32) {
-    const int at = head * shape.key_dim;
-    float values[kMostDeltaDim / 32], sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
-      const int e = lane + 32 * i;
-      values[i] = e < shape.key_dim ? convolved(a, r, position, at + e) : 0.0f;
-      sum += values[i] * values[i];
-    }
-    float scale = rsqrtf(warp_sum(sum) + 1e-6f);
-    if (head < shape.n_key_heads) scale *= rsqrtf(static_cast<float>(shape.key_dim));
-#pragma unroll
-    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
-      if (lane + 32 * i < shape.key_dim) mixed[at + lane + 32 * i] = values[i] * scale;
-    }
-  }
-  for (int c = 2 * shape.key_width() + threadIdx.x; c < channels; c += blockDim.x) {
-    mixed[c] = convolved(a, r, position, c);
-  }
-  float* gates = a.gates + static_cast<std::int64_t>(r) * 2 * shape.n_value_heads;
-  for (int h = threadIdx.x; h < shape.n_value_heads; h += blockDim.x) {
-    gates[h] = decay_of(a, r, h);
-    gates[shape.n_value_heads + h] = sigmoid(a.b[static_cast<std::int64_t>(r) * shape.n_value_heads + h]);
-  }
-}
-
-/// The recurrence over prepared positions, state in registers. Grid as delta_step_kernel.
-template <int RowsPerLane>
-__global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs a) {
-  const DeltaShape shape = a.shape;
-  const int head = blockIdx.x, key_head = head / (shape.n_value_heads / shape.n_key_heads);
-  const int lane = threadIdx.x % 32, column0 = blockIdx.y * kDeltaBlockColumns + threadIdx.x / 32 * kDeltaColumns;
-  const int columns = max(0, min(kDeltaColumns, shape.value_dim - column0));
-  wait_for_previous();
-  if (columns == 0) return;
-  float* state = a.state + static_cast<std::int64_t>(head) * shape.key_dim * shape.value_dim;
-  float s[RowsPerLane][kDeltaColumns];
-  move_state<RowsPerLane>(shape, state, column0, columns, false, s);
-  for (std::int64_t row = 0; row < a.rows; ++row) {
-    const float* mixed = a.mixed + row * shape.channels();
-    const float* gates = a.gates + row * 2 * shape.n_value_heads;
-    float q[RowsPerLane], k[RowsPerLane];
-#pragma unroll
-    for (int r = 0; r < RowsPerLane; ++r) {
-      const int e = lane + 32 * r;
-      q[r] = e < shape.key_dim ? mixed[key_head * shape.key_dim + e] : 0.0f;
-      k[r] = e < shape.key_dim ? mixed[shape.key_width() + key_head * shape.key_dim + e] : 0.0f;
-    }
-    const int value_at = head * shape.value_dim + column0;
-    delta_rule<RowsPerLane>(s, k, q, gates[head], gates[shape.n_value_heads + head],
-                            mixed + 2 * shape.key_width() + value_at, columns,
-                            a.out + row * shape.value_width() + value_at);
-  }
-  move_state<RowsPerLane>(shape, state, column0, columns, true, s);
-}
-
-/// Leaves the last inputs of a run of rows in the ring. Not part of the kernels above: they still read older rows.
-static __global__ void delta_ring_kernel(DeltaStepArgs a) {
-  wait_for_previous();
-  const int channels = a.shape.channels(), taps = a.shape.taps, position = *a.position;
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < taps * channels; i += gridDim.x * blockDim.x) {
-    const int r = a.rows - taps + i / channels;
-    if (r >= 0) a.ring[(position + r) % taps * channels + i % channels] =
-        a.qkv[static_cast<std::int64_t>(r) * channels + i % channels];
-  }
 }
 
 }  // namespace pipo::cuda

@@ -76,12 +76,25 @@ int attention_rows_of(const Queue& queue, const AttentionRowsArgs& args) {
 }
 
 template <int RowsPerLane>
-int delta_of(const Queue& queue, const DeltaStepArgs& args) {
+int delta_step_of(const Queue& queue, const DeltaStepArgs& args) {
   const int slices = (args.shape.value_dim + kDeltaBlockColumns - 1) / kDeltaBlockColumns;
-  const dim3 grid(args.shape.n_value_heads, slices), block(kDeltaThreads);
-  if (args.rows == 1) return launch({grid, block, 0, queue.stream, queue.overlap}, delta_step_kernel<RowsPerLane>, args);
-  int failed = launch({dim3(args.rows), block, 0, queue.stream}, delta_prepare_kernel, args);
-  if (failed == 0) failed = launch({grid, block, 0, queue.stream}, delta_scan_kernel<RowsPerLane>, args);
+  const Shape shape{dim3(args.shape.n_value_heads, slices), dim3(kDeltaThreads), 0, queue.stream, queue.overlap};
+  return launch(shape, delta_step_kernel<RowsPerLane>, args);
+}
+
+int delta_scan(const Queue& queue, const DeltaStepArgs& args) {
+  const int slices = (args.shape.value_dim + kScanColumns - 1) / kScanColumns;
+  const Shape shape{dim3(args.shape.n_value_heads, slices), dim3(kDeltaThreads), 0, queue.stream};
+  if (args.shape.key_dim <= 16) return launch(shape, delta_scan_kernel<1>, args);
+  if (args.shape.key_dim <= 32) return launch(shape, delta_scan_kernel<2>, args);
+  if (args.shape.key_dim <= 64) return launch(shape, delta_scan_kernel<4>, args);
+  return launch(shape, delta_scan_kernel<8>, args);
+}
+
+int delta_rows(const Queue& queue, const DeltaStepArgs& args) {
+  if (args.scratch == nullptr || args.shape.key_dim % 4 != 0 || args.shape.value_dim % 4 != 0) return kUnsupportedShape;
+  int failed = launch({dim3(args.rows), dim3(kDeltaThreads), 0, queue.stream}, delta_prepare_kernel, args);
+  if (failed == 0) failed = delta_scan(queue, args);
   if (failed == 0) failed = launch({dim3(queue.multiprocessors), dim3(256), 0, queue.stream}, delta_ring_kernel, args);
   return failed;
 }
@@ -145,9 +158,10 @@ int rms_norm(const Queue& queue, const float* x, const float* w, float eps, int 
 
 int delta_net_step(const Queue& queue, const DeltaStepArgs& args) {
   if (args.shape.key_dim > kMostDeltaDim || args.shape.value_dim > kMostDeltaDim) return kUnsupportedShape;
-  if (args.shape.key_dim <= 32) return delta_of<1>(queue, args);
-  if (args.shape.key_dim <= 64) return delta_of<2>(queue, args);
-  return delta_of<4>(queue, args);
+  if (args.rows > 1) return delta_rows(queue, args);
+  if (args.shape.key_dim <= 32) return delta_step_of<1>(queue, args);
+  if (args.shape.key_dim <= 64) return delta_step_of<2>(queue, args);
+  return delta_step_of<4>(queue, args);
 }
 
 int attention_step(const Queue& queue, const AttentionStepArgs& args) {

@@ -12,9 +12,9 @@ struct Layer {
   kernels::DeltaNetShape shape;
   std::vector<float> taps, neg_exp_a_log, dt_bias, norm, recurrent, history;
 
-  explicit Layer(const kernels::DeltaNetShape& s) : shape(s) {
+  explicit Layer(const kernels::DeltaNetShape& s, float forgetting) : shape(s) {
     taps = random_floats(s.conv_kernel * s.channels(), 0.5f);
-    for (int i = 0; i < s.n_value_heads; ++i) neg_exp_a_log.push_back(-std::exp(random_floats(1, 0.5f)[0]));
+    for (int i = 0; i < s.n_value_heads; ++i) neg_exp_a_log.push_back(-forgetting * std::exp(random_floats(1, 0.5f)[0]));
     dt_bias = random_floats(s.n_value_heads, 0.5f);
     norm = random_floats(s.value_dim, 0.3f);
     recurrent.resize(static_cast<std::size_t>(s.n_value_heads * s.key_dim * s.value_dim));
@@ -22,8 +22,9 @@ struct Layer {
   }
 };
 
-void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, const std::string& what) {
-  Layer layer(s);
+void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, const std::string& what,
+                float forgetting = 1.0f) {
+  Layer layer(s, forgetting);
   const Device<float> taps(layer.taps), a_log(layer.neg_exp_a_log), dt(layer.dt_bias);
   const Device<float> ring(static_cast<std::size_t>(s.conv_kernel * s.channels())), state(layer.recurrent.size());
   int position = 0;
@@ -39,9 +40,11 @@ void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, c
 
     const Device<float> dqkv(qkv), da(a), db(b), out(expected.size()), mixed(qkv.size()),
         gates(static_cast<std::size_t>(2 * rows * s.n_value_heads));
+    const cuda::DeltaShape shape{s.n_key_heads, s.n_value_heads, s.key_dim, s.value_dim, s.conv_kernel};
+    const Device<std::uint8_t> scratch(static_cast<std::size_t>(cuda::delta_scratch_bytes(shape, rows)));
     const Device<int> at(std::vector<int>{position});
     cuda::DeltaStepArgs args;
-    args.shape = {s.n_key_heads, s.n_value_heads, s.key_dim, s.value_dim, s.conv_kernel};
+    args.shape = shape;
     args.qkv = dqkv.get();
     args.a = da.get();
     args.b = db.get();
@@ -55,6 +58,7 @@ void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, c
     args.rows = rows;
     args.mixed = mixed.get();
     args.gates = gates.get();
+    args.scratch = scratch.get();
     finish(cuda::delta_net_step(queue(), args));
     std::vector<float> found = out.read();  // before the gated norm, which belongs to the next product
     for (std::int64_t head = 0; head < std::int64_t{rows} * s.n_value_heads; ++head) {
@@ -81,6 +85,13 @@ TEST("single steps and runs of rows in any mix") {
     const std::string what = std::to_string(shape.key_dim) + "x" + std::to_string(shape.value_dim);
     check_rows(shape, {1, 1, 1, 1, 1, 1}, what + " steps");
     check_rows(shape, {5, 1, 1, 3, 2, 1, 9, 1}, what + " mixed");
+    check_rows(shape, {16, 33, 1, 70}, what + " tiles");
+  }
+}
+
+TEST("heads that keep almost everything and heads that forget at once") {
+  for (const float forgetting : {1e-4f, 0.05f, 8.0f, 300.0f}) {
+    check_rows({1, 2, 64, 32, 4}, {150, 1, 40}, "forgetting " + std::to_string(forgetting), forgetting);
   }
 }
 

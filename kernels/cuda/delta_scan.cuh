@@ -1,0 +1,219 @@
+#pragma once
+
+#include "kernels/cuda/delta_net.cuh"
+#include "kernels/cuda/tensor_core.cuh"
+
+/// Many positions of the gated delta rule, one after another and in fp32 as a single step computes them. A block owns
+/// 32 columns of one head's state in registers: four lanes share a column, each with every fourth group of four rows,
+/// so that a sum over rows needs two exchanges. Queries, keys and values come through shared memory, a tile of positions
+/// ahead of their use.
+///
+/// The decay is kept beside the state, which is the true one divided by it: one product less for every element. It moves
+/// into the state before it gets small.
+namespace pipo::cuda {
+
+constexpr int kScanPositions = 16;  ///< in a tile
+constexpr int kScanColumns = 32;    ///< of a block
+constexpr float kSmallDecay = 1e-6f;
+
+/// Convolution, norms and gates of many positions. Grid [rows]; one warp per key head in turn.
+static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a) {
+  constexpr int kPerLane = kMostDeltaDim / 32;
+  const DeltaShape shape = a.shape;
+  const int r = blockIdx.x, lane = threadIdx.x % 32, channels = shape.channels();
+  wait_for_previous();
+  const int position = *a.position;
+  float* mixed = a.mixed + static_cast<std::int64_t>(r) * channels;
+  float* kq = static_cast<float*>(a.scratch) + static_cast<std::int64_t>(r) * shape.n_key_heads;
+  for (int head = threadIdx.x / 32; head < shape.n_key_heads; head += blockDim.x / 32) {
+    const int q_at = head * shape.key_dim, k_at = shape.key_width() + q_at;
+    float q[kPerLane], k[kPerLane], qq = 0.0f, kk = 0.0f, product = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const int e = lane + 32 * i;
+      q[i] = e < shape.key_dim ? convolved(a, r, position, q_at + e) : 0.0f;
+      k[i] = e < shape.key_dim ? convolved(a, r, position, k_at + e) : 0.0f;
+      qq += q[i] * q[i];
+      kk += k[i] * k[i];
+      product += q[i] * k[i];
+    }
+    const float q_scale = rsqrtf(warp_sum(qq) + 1e-6f) * rsqrtf(static_cast<float>(shape.key_dim));
+    const float k_scale = rsqrtf(warp_sum(kk) + 1e-6f);
+    product = warp_sum(product) * q_scale * k_scale;
+    if (lane == 0) kq[head] = product;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const int e = lane + 32 * i;
+      if (e >= shape.key_dim) continue;
+      mixed[q_at + e] = q[i] * q_scale;
+      mixed[k_at + e] = k[i] * k_scale;
+    }
+  }
+  for (int c = 2 * shape.key_width() + threadIdx.x; c < channels; c += blockDim.x) {
+    mixed[c] = convolved(a, r, position, c);
+  }
+  float* gates = a.gates + static_cast<std::int64_t>(r) * 2 * shape.n_value_heads;
+  for (int h = threadIdx.x; h < shape.n_value_heads; h += blockDim.x) {
+    gates[h] = decay_of(a, r, h);
+    gates[shape.n_value_heads + h] = sigmoid(a.b[static_cast<std::int64_t>(r) * shape.n_value_heads + h]);
+  }
+}
+
+/// What a block reads of a tile of positions. Rows from key_dim on stay zero.
+template <int KeyRows>
+struct ScanTile {
+  alignas(16) float q[kScanPositions][KeyRows], k[kScanPositions][KeyRows], v[kScanPositions][kScanColumns];
+};
+
+/// Starts the copies of a tile's queries, keys and values.
+template <int KeyRows>
+__device__ __forceinline__ void copy_scan_tile(const DeltaStepArgs& a, int row0, int key_at, int value_at, int columns,
+                                               ScanTile<KeyRows>& tile) {
+  const int quads = a.shape.key_dim / 4, count = min(kScanPositions, a.rows - row0);
+  const float* mixed = a.mixed + static_cast<std::int64_t>(row0) * a.shape.channels();
+  for (int i = threadIdx.x; i < count * quads; i += kDeltaThreads) {
+    const int p = i / quads, e = i % quads * 4;
+    const float* from = mixed + static_cast<std::int64_t>(p) * a.shape.channels() + key_at + e;
+    copy_async(tile.q[p] + e, from);
+    copy_async(tile.k[p] + e, from + a.shape.key_width());
+  }
+  for (int i = threadIdx.x; i < count * (kScanColumns / 4); i += kDeltaThreads) {
+    const int p = i / (kScanColumns / 4), e = i % (kScanColumns / 4) * 4;
+    if (e < columns) copy_async(tile.v[p] + e, mixed + static_cast<std::int64_t>(p) * a.shape.channels() + value_at + e);
+  }
+}
+
+/// Decay, beta and k q of a tile's positions: thread 16 j + p holds number j of position p.
+__device__ __forceinline__ float scan_gate(const DeltaStepArgs& a, int row0, int head, int key_head) {
+  const int which = threadIdx.x / kScanPositions;
+  const std::int64_t row = row0 + threadIdx.x % kScanPositions;
+  if (which > 2 || row >= a.rows) return 0.0f;
+  if (which == 2) return static_cast<const float*>(a.scratch)[row * a.shape.n_key_heads + key_head];
+  return a.gates[(row * 2 + which) * a.shape.n_value_heads + head];
+}
+
+/// Groups: groups of 16 rows of the state. Grid [n_value_heads, slices of kScanColumns].
+template <int Groups>
+__global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs a) {
+  constexpr int kKeyRows = 16 * Groups;
+  __shared__ ScanTile<kKeyRows> tiles[2];
+  __shared__ float gates[2][3][kScanPositions];
+  const DeltaShape shape = a.shape;
+  const int head = blockIdx.x, key_head = head / (shape.n_value_heads / shape.n_key_heads);
+  const int slice = blockIdx.y * kScanColumns, part = threadIdx.x % 4, column = threadIdx.x / 4;
+  const int columns = min(kScanColumns, shape.value_dim - slice);
+  const bool valid = column < columns, gate_thread = threadIdx.x < 3 * kScanPositions;
+  const int key_at = key_head * shape.key_dim, value_at = 2 * shape.key_width() + head * shape.value_dim + slice;
+  if (shape.key_dim < kKeyRows) {
+    float* all = reinterpret_cast<float*>(tiles);
+    for (int i = threadIdx.x; i < static_cast<int>(sizeof tiles / 4); i += kDeltaThreads) all[i] = 0.0f;
+    __syncthreads();
+  }
+  wait_for_previous();
+
+  float* state = a.state + static_cast<std::int64_t>(head) * shape.key_dim * shape.value_dim + slice + column;
+  float s[Groups][4];
+  const auto row_of = [&](int i, int e) { return i * 16 + part * 4 + e; };
+#pragma unroll
+  for (int i = 0; i < Groups; ++i) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      s[i][e] = valid && row_of(i, e) < shape.key_dim ? state[row_of(i, e) * shape.value_dim] : 0.0f;
+    }
+  }
+  copy_scan_tile<kKeyRows>(a, 0, key_at, value_at, columns, tiles[0]);
+  commit_copies();
+  if (gate_thread) gates[0][threadIdx.x / kScanPositions][threadIdx.x % kScanPositions] = scan_gate(a, 0, head, key_head);
+  float decay = 1.0f;
+  float* out = a.out + head * shape.value_dim + slice + column;
+  for (int row0 = 0; row0 < a.rows; row0 += kScanPositions) {
+    const int stage = row0 / kScanPositions % 2, next = row0 + kScanPositions;
+    wait_copies<0>();
+    __syncthreads();  // this tile is there; nobody reads the one before any more
+    if (next < a.rows) copy_scan_tile<kKeyRows>(a, next, key_at, value_at, columns, tiles[1 - stage]);
+    commit_copies();
+    const float next_gate = gate_thread ? scan_gate(a, next, head, key_head) : 0.0f;
+    const ScanTile<kKeyRows>& tile = tiles[stage];
+    const int count = min(kScanPositions, a.rows - row0);
+    float4 k[Groups];
+#pragma unroll
+    for (int i = 0; i < Groups; ++i) k[i] = *reinterpret_cast<const float4*>(tile.k[0] + row_of(i, 0));
+#pragma unroll 2
+    for (int p = 0; p < count; ++p) {
+      decay *= gates[stage][0][p];
+      if (decay < kSmallDecay) {
+#pragma unroll
+        for (int i = 0; i < Groups; ++i) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) s[i][e] *= decay;
+        }
+        decay = 1.0f;
+      }
+      const float inverse = reciprocal(decay);
+      float recalled[4] = {}, read[4] = {};
+#pragma unroll
+      for (int i = 0; i < Groups; ++i) {
+        recalled[0] += s[i][0] * k[i].x;
+        recalled[1] += s[i][1] * k[i].y;
+        recalled[2] += s[i][2] * k[i].z;
+        recalled[3] += s[i][3] * k[i].w;
+      }
+      float4 next_k[Groups];  // on its way while the sums go round
+#pragma unroll
+      for (int i = 0; i < Groups; ++i) {
+        next_k[i] = *reinterpret_cast<const float4*>(tile.k[min(p + 1, kScanPositions - 1)] + row_of(i, 0));
+      }
+      float found = (recalled[0] + recalled[1]) + (recalled[2] + recalled[3]);
+      found += __shfl_xor_sync(kFullWarp, found, 1);
+      found += __shfl_xor_sync(kFullWarp, found, 2);
+#pragma unroll
+      for (int i = 0; i < Groups; ++i) {
+        const float4 q = *reinterpret_cast<const float4*>(tile.q[p] + row_of(i, 0));
+        read[0] += s[i][0] * q.x;
+        read[1] += s[i][1] * q.y;
+        read[2] += s[i][2] * q.z;
+        read[3] += s[i][3] * q.w;
+      }
+      // P = decay S; u = beta (v - P^T k); S = P + k u^T; o = P^T q + u (k q)
+      const float u = gates[stage][1][p] * (tile.v[p][column] - decay * found);
+      const float added = u * inverse;
+#pragma unroll
+      for (int i = 0; i < Groups; ++i) {
+        s[i][0] += k[i].x * added;
+        s[i][1] += k[i].y * added;
+        s[i][2] += k[i].z * added;
+        s[i][3] += k[i].w * added;
+        k[i] = next_k[i];
+      }
+      float o = (read[0] + read[1]) + (read[2] + read[3]);
+      o += __shfl_xor_sync(kFullWarp, o, 1);
+      o += __shfl_xor_sync(kFullWarp, o, 2);
+      if (part == 0 && valid) {
+        out[static_cast<std::int64_t>(row0 + p) * shape.value_width()] = decay * o + u * gates[stage][2][p];
+      }
+    }
+    // Other threads may still read this tile's gates, none those of the next.
+    if (gate_thread) gates[1 - stage][threadIdx.x / kScanPositions][threadIdx.x % kScanPositions] = next_gate;
+  }
+  wait_copies<0>();
+#pragma unroll
+  for (int i = 0; i < Groups; ++i) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (valid && row_of(i, e) < shape.key_dim) state[row_of(i, e) * shape.value_dim] = s[i][e] * decay;
+    }
+  }
+}
+
+/// Leaves the last inputs of a run of rows in the ring. Not part of the kernels above: they still read older rows.
+static __global__ void delta_ring_kernel(DeltaStepArgs a) {
+  wait_for_previous();
+  const int channels = a.shape.channels(), taps = a.shape.taps, position = *a.position;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < taps * channels; i += gridDim.x * blockDim.x) {
+    const int r = a.rows - taps + i / channels;
+    if (r >= 0) a.ring[(position + r) % taps * channels + i % channels] =
+        a.qkv[static_cast<std::int64_t>(r) * channels + i % channels];
+  }
+}
+
+}  // namespace pipo::cuda
