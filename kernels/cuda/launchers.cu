@@ -194,7 +194,9 @@ int rotation(const Queue& queue, const float* inv_freq, int half, const int* pos
 }
 
 int sample(const Queue& queue, const SampleArgs& args) {
-  return launch({dim3(1), dim3(kSampleThreads), 0, queue.stream, queue.overlap}, sample_kernel, args);
+  const Shape shape{dim3(sample_blocks(args.vocab)), dim3(kSampleThreads), 0, queue.stream, queue.overlap};
+  const int failed = launch(shape, sample_best_kernel, args);
+  return failed != 0 || !args.draws ? failed : launch(shape, sample_draw_kernel, args);
 }
 
 }  // namespace pipo::cuda

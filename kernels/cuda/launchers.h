@@ -9,7 +9,7 @@
 #include "kernels/cuda/gemv.cuh"
 #include "kernels/cuda/repack.cuh"
 #include "kernels/cuda/rows.cuh"
-#include "kernels/cuda/sampling.cuh"
+#include "kernels/cuda/sample_draw.cuh"
 
 /// Host functions that start kernels. Each returns the runtime's error code, 0 for success.
 namespace pipo::cuda {

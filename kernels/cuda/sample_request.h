@@ -20,24 +20,29 @@ struct SampleRequest {
   std::int32_t min_new_tokens = 0;  ///< stop ids are not among the first so many
   std::int32_t n_stop_ids = 0;
   const std::int32_t* stop_ids = nullptr;
-  const std::uint8_t* allowed = nullptr;  ///< one bit per id, 4-byte aligned; null: all
-  const std::uint8_t* seen = nullptr;     ///< [vocab] flags, 4-byte aligned; null: no penalties
+  const std::uint8_t* allowed = nullptr;  ///< one bit per id; null: all
+  const std::uint8_t* seen = nullptr;     ///< [vocab] flags; null: no penalties
 };
 
-/// Ids that one warp looks at together, and blocks of warps.
+/// Ids that one warp looks at together, four per lane, and those of a block. The shares do not depend on the device, so
+/// that its sums are the same everywhere.
 constexpr int kSampleTile = 128, kSampleWarps = 16, kSampleThreads = 32 * kSampleWarps;
 constexpr int kSampleBlock = kSampleTile * kSampleWarps;
-constexpr int kSampleBins = 1024;
+constexpr int kSampleBins = 512;
 
 constexpr int sample_tiles(int vocab) { return (vocab + kSampleTile - 1) / kSampleTile; }
 constexpr int sample_blocks(int vocab) { return (vocab + kSampleBlock - 1) / kSampleBlock; }
+/// Candidates are sorted in a power of two.
+constexpr std::int64_t sample_candidates(int vocab) {
+  std::int64_t count = 1;
+  while (count < vocab) count *= 2;
+  return count;
+}
 
-/// Bytes of `SampleArgs::scratch`: a header, what each block and each tile found, the bins, and the candidates, which
-/// are sorted in a power of two.
+/// Bytes of `SampleArgs::scratch`; sample_space() says what lies where.
 constexpr std::int64_t sample_scratch_bytes(int vocab) {
-  std::int64_t sorted = 1;
-  while (sorted < vocab) sorted *= 2;
-  return 256 + sample_blocks(vocab) * 16 + sample_tiles(vocab) * 16 + kSampleBins * 16 + sorted * 8;
+  return 256 + std::int64_t{sample_blocks(vocab)} * 16 + std::int64_t{sample_tiles(vocab)} * (8 + 4) +
+         kSampleBins * (8 + 4) + sample_candidates(vocab) * 8;
 }
 
 }  // namespace pipo::cuda

@@ -81,13 +81,15 @@ template <class T>
 T __shfl_sync(unsigned, T value, int from) {
   return pipo::simt::exchanged(value, from);
 }
-inline bool __any_sync(unsigned, bool here) {
-  const std::uint64_t* warp = pipo::simt::publish(here);
-  bool any = false;
-  for (int i = 0; i < pipo::simt::kWarp; ++i) any |= warp[i] != 0;
+inline unsigned __ballot_sync(unsigned, int holds) {
+  const std::uint64_t* warp = pipo::simt::publish(holds != 0);
+  unsigned bits = 0;
+  for (int i = 0; i < pipo::simt::kWarp; ++i) bits |= static_cast<unsigned>(warp[i]) << i;
   pipo::simt::sync_warp();
-  return any;
+  return bits;
 }
+inline int __ffs(int x) { return x == 0 ? 0 : __builtin_ctz(static_cast<unsigned>(x)) + 1; }
+inline int __any_sync(unsigned mask, int holds) { return __ballot_sync(mask, holds) != 0; }
 template <class T>
 T atomicAdd(T* at, T value) {
   const T before = *at;
