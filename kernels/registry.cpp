@@ -11,18 +11,12 @@ namespace pipo::kernels {
 namespace {
 
 constexpr const char* kReference = "reference";
+constexpr const char* kProcessor = "cpu";
 
 std::string join(const std::vector<std::string>& names) {
   std::string all;
   for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
   return all;
-}
-
-/// The one place where the environment is read.
-std::string wanted_name(const BackendOptions& options) {
-  if (!options.name.empty()) return options.name;
-  const char* forced = std::getenv("PIPO_KERNELS");
-  return forced != nullptr ? forced : "";
 }
 
 int wanted_threads(int threads) {
@@ -46,6 +40,13 @@ std::unique_ptr<Backend> refuse(std::string* reason, const std::string& why) {
 
 }  // namespace
 
+/// The one place where the environment is read.
+std::string wanted_kernels(const std::string& name) {
+  if (!name.empty()) return name;
+  const char* forced = std::getenv("PIPO_KERNELS");
+  return forced != nullptr && *forced != '\0' ? forced : kAutomatic;
+}
+
 std::vector<std::string> available_backends() {
   std::vector<std::string> names;
   for (const cpu::Target* target : cpu::compiled_targets()) {
@@ -56,8 +57,8 @@ std::vector<std::string> available_backends() {
 }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options, std::string* reason) {
-  std::string name = wanted_name(options);
-  if (name.empty()) name = available_backends().front();
+  std::string name = wanted_kernels(options.name);
+  if (name == kAutomatic || name == kProcessor) name = available_backends().front();
   const int threads = wanted_threads(options.threads);
   try {
     if (name == kReference) return make_reference_backend(threads);

@@ -1,6 +1,7 @@
 /// Snapshots within their budget, and a KV cache that keeps its rows while it grows.
 #include <cstring>
 
+#include "cache/host_states.h"
 #include "cache/timeline.h"
 #include "support/check.h"
 
@@ -37,7 +38,8 @@ std::int32_t latest(const SnapshotStore& store, std::int32_t positions) {
 }  // namespace
 
 TEST("the latest snapshot at or before a position is found, later ones can be dropped") {
-  SnapshotStore store(small_shape());
+  HostStates states(small_shape());
+  SnapshotStore store(states);
   for (const std::int32_t at : {40, 10, 72}) keep(store, at);
   CHECK(latest(store, 9) == -1);
   CHECK(latest(store, 10) == 10);
@@ -49,8 +51,9 @@ TEST("the latest snapshot at or before a position is found, later ones can be dr
 }
 
 TEST("a full store loses the snapshot that is missed least, never the newest") {
-  SnapshotStore store(small_shape());
-  const auto capacity = static_cast<std::size_t>(SnapshotStore::capacity(small_shape()));
+  HostStates states(small_shape());
+  SnapshotStore store(states);
+  const auto capacity = static_cast<std::size_t>(SnapshotStore::capacity(small_shape().snapshot_bytes()));
   for (std::int32_t at = 100; at <= 10000; at += 100) keep(store, at);
   CHECK(store.size() == capacity);
   CHECK(store.has(10000));
@@ -62,11 +65,12 @@ TEST("a full store loses the snapshot that is missed least, never the newest") {
 }
 
 TEST("a large state keeps few snapshots and still works when all are lent out") {
-  CHECK(SnapshotStore::capacity(huge_shape()) == SnapshotStore::kFewest);
-  SnapshotStore store(small_shape());
+  CHECK(SnapshotStore::capacity(huge_shape().snapshot_bytes()) == SnapshotStore::kFewest);
+  HostStates states(small_shape());
+  SnapshotStore store(states);
   std::vector<std::unique_ptr<Snapshot>> lent;
   while (auto snapshot = store.take_free(1)) lent.push_back(std::move(snapshot));
-  CHECK(static_cast<std::int32_t>(lent.size()) == SnapshotStore::capacity(small_shape()));
+  CHECK(static_cast<std::int32_t>(lent.size()) == SnapshotStore::capacity(small_shape().snapshot_bytes()));
   store.give_back(std::move(lent.back()));
   CHECK(store.take_free(2) != nullptr);
 }
@@ -101,7 +105,7 @@ TEST("the KV cache keeps every used row of every layer when it grows") {
 }
 
 TEST("a timeline goes back to where prompts part, and to the start after a broken change") {
-  Timeline timeline(small_shape(), 100);
+  Timeline timeline(std::make_unique<HostStates>(small_shape()), 100);
   const std::vector<std::int32_t> slots = {1, 2, 3, 4, 5, 6};
   timeline.begin_change();
   timeline.commit(slots);

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "cache/timeline.h"
-#include "model/model.h"
+#include "model/cpu_model.h"
 #include "native/engine_fixture.h"
 #include "weights/load_weights.h"
 
@@ -19,14 +19,13 @@ struct BareModel {
       : loaded(
             load_weights(test::read_description(test::golden_directory(name)), test::load_options(dtype), {}, nullptr)),
         backend(kernels::make_backend({"", 2}, &reason)),
-        model(loaded.header.config, loaded.weights, *backend),
-        shape(StateShape::of(loaded.header.config, kernels::KvType::kF32)) {}
+        model(loaded.header.config, loaded.weights, StateShape::of(loaded.header.config, kernels::KvType::kF32),
+              *backend) {}
 
   std::string reason;
   LoadedWeights loaded;
   std::unique_ptr<kernels::Backend> backend;
-  Model model;
-  StateShape shape;
+  CpuModel model;
 };
 
 /// Hidden vector and draft hidden after all slots, and the logits of both.
@@ -35,7 +34,7 @@ struct Outcome {
 };
 
 Outcome run(BareModel& bare, DecodeMode mode, std::span<const std::int32_t> slots, std::int32_t chunk_positions) {
-  Timeline timeline(bare.shape, 512);
+  Timeline timeline(bare.model.make_states(), 512);
   timeline.reset(mode);
   timeline.reserve(static_cast<std::int32_t>(slots.size()));
   const std::size_t step = static_cast<std::size_t>(chunk_positions * timeline.slots_per_position());
@@ -45,12 +44,13 @@ Outcome run(BareModel& bare, DecodeMode mode, std::span<const std::int32_t> slot
   Outcome out;
   const auto size = bare.model.config().hidden_size;
   out.hidden.assign(timeline.hidden(), timeline.hidden() + size);
-  CHECK(bare.model.compute_logits(timeline.hidden()) == kernels::Status::kOk);
+  CHECK(bare.model.compute_logits(timeline, timeline.hidden()) == kernels::Status::kOk);
   out.first_logits.assign(bare.model.logits().begin(), bare.model.logits().end());
   if (mode == DecodeMode::kPlain) return out;
   CHECK(bare.model.draft(timeline, 7, 0) == kernels::Status::kOk);
-  out.draft.assign(bare.model.draft_result(), bare.model.draft_result() + size);
-  CHECK(bare.model.compute_logits(bare.model.draft_result()) == kernels::Status::kOk);
+  const float* draft = bare.model.draft_result(timeline);
+  out.draft.assign(draft, draft + size);
+  CHECK(bare.model.compute_logits(timeline, draft) == kernels::Status::kOk);
   out.second_logits.assign(bare.model.logits().begin(), bare.model.logits().end());
   return out;
 }
@@ -88,7 +88,7 @@ TEST("chunks of 1, 2, 7 and 64 positions give the same states") {
 TEST("a snapshot inside a chunk is the state at that position") {
   BareModel bare("tiny-4b");
   const auto slots = test::random_ids(bare.model.config(), 60, 5);
-  Timeline whole(bare.shape, 64);
+  Timeline whole(bare.model.make_states(), 64);
   whole.reserve(30);
   auto snapshot = whole.snapshots().take_free(13);
   const SnapshotPoint points[] = {{13, snapshot.get()}};
@@ -100,7 +100,7 @@ TEST("a snapshot inside a chunk is the state at that position") {
   for (std::size_t i = 26; i < other.size(); ++i) other[i] = (other[i] + 1) % 200;
   CHECK(whole.rewind_to_match(DecodeMode::kPair, other) == 13);
   CHECK(bare.model.extend(whole, std::span(other).subspan(26), {}, nullptr).done());
-  Timeline fresh(bare.shape, 64);
+  Timeline fresh(bare.model.make_states(), 64);
   fresh.reserve(30);
   CHECK(bare.model.extend(fresh, other, {}, nullptr).done());
   const auto size = bare.model.config().hidden_size;

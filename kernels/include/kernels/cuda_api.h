@@ -13,6 +13,9 @@ extern "C" {
 /// Raised with every change of this file: library and engine are shipped together and must agree.
 #define PIPO_CUDA_API_VERSION 2u
 
+/// A request may stop at so many ids.
+#define PIPO_CUDA_MOST_STOP_IDS 32u
+
 typedef enum PipoCudaStatus {
   kPipoCudaOk = 0,
   kPipoCudaUnusable = 1,     ///< no device, or one too old

@@ -15,20 +15,38 @@ namespace pipo {
 
 enum class WeightDtype : std::uint8_t { kF32 = 0, kBf16 = 1, kInt8 = 2, kInt4 = 3 };
 
+/// How decode steps run on a device.
+enum class DeviceStepping : std::uint8_t {
+  kGraph = 0,     ///< one launch per step
+  kLaunches = 1,  ///< the same kernels, launched one by one
+  kEager = 2,     ///< operation by operation, sampled on the host: slow, to compare with
+};
+
+struct CudaOptions {
+  std::string library;  ///< empty: pipo_cuda beside the module that holds the engine
+  std::string driver;   ///< empty: the system's
+  DeviceStepping stepping = DeviceStepping::kGraph;
+};
+
 struct LoadOptions {
   WeightDtype dtype = WeightDtype::kInt8;
   std::int32_t group_size = 32;  ///< 32 or 64
   std::int32_t threads = 0;      ///< 0: cores - 1
   std::string packed_file;       ///< empty: pack in memory only
-  std::string kernels;           ///< empty: automatic
+  /// "cuda", "cpu", or kernels of the CPU by name; "auto" (or empty, unless PIPO_KERNELS says otherwise) is CUDA where
+  /// it can be used and the model fits, else the CPU.
+  std::string kernels;
+  CudaOptions cuda;
 };
 
-enum class LoadStage : std::uint8_t { kChecking, kPacking, kMapping, kReady };
+enum class LoadStage : std::uint8_t { kChecking, kPacking, kMapping, kUploading, kReady };
 using LoadProgressFn = std::function<void(LoadStage stage, double fraction)>;
 
 struct EngineInfo {
   std::string name;
-  std::string backend;
+  std::string backend;       ///< "cuda", or the name of the CPU's kernels
+  std::string device;        ///< the device's name; empty on the CPU
+  std::string backend_note;  ///< why an automatic choice is not the device; empty when there is nothing to say
   std::int32_t threads = 0;
   WeightDtype dtype = WeightDtype::kInt8;
   std::int32_t group_size = 0;

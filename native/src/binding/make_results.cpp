@@ -25,6 +25,8 @@ const char* stage_name(LoadStage stage) {
       return "packing";
     case LoadStage::kMapping:
       return "mapping";
+    case LoadStage::kUploading:
+      return "uploading";
     case LoadStage::kReady:
       return "ready";
   }
@@ -105,6 +107,8 @@ Napi::Object make_info(Napi::Env env, const EngineInfo& info) {
   auto object = Napi::Object::New(env);
   object.Set("name", info.name);
   object.Set("backend", info.backend);
+  if (!info.device.empty()) object.Set("device", info.device);
+  if (!info.backend_note.empty()) object.Set("backendNote", info.backend_note);
   object.Set("threads", info.threads);
   object.Set("dtype", dtype_name(info.dtype));
   object.Set("groupSize", info.group_size);

@@ -34,13 +34,4 @@ class RecurrentStates {
   AlignedBuffer<float> memory_;
 };
 
-/// Copy of all states at a position boundary, with the last hidden so that sampling can start at once.
-struct Snapshot {
-  explicit Snapshot(const StateShape& shape) : states(shape), hidden(static_cast<std::size_t>(shape.hidden_size)) {}
-
-  std::int32_t positions = 0;
-  RecurrentStates states;
-  AlignedBuffer<float> hidden;  ///< [H], of the last position before the boundary
-};
-
 }  // namespace pipo

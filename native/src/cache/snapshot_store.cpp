@@ -5,11 +5,11 @@
 
 namespace pipo {
 
-SnapshotStore::SnapshotStore(const StateShape& shape)
-    : shape_(shape), capacity_(static_cast<std::size_t>(capacity(shape))) {}
+SnapshotStore::SnapshotStore(TimelineStates& states)
+    : states_(states), capacity_(static_cast<std::size_t>(capacity(states.snapshot_bytes()))) {}
 
-std::int32_t SnapshotStore::capacity(const StateShape& shape) {
-  return static_cast<std::int32_t>(std::clamp<std::int64_t>(kBudgetBytes / shape.snapshot_bytes(), kFewest, kMost));
+std::int32_t SnapshotStore::capacity(std::int64_t snapshot_bytes) {
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(kBudgetBytes / snapshot_bytes, kFewest, kMost));
 }
 
 std::unique_ptr<Snapshot> SnapshotStore::take_free(std::int32_t positions) {
@@ -20,7 +20,7 @@ std::unique_ptr<Snapshot> SnapshotStore::take_free(std::int32_t positions) {
     free_.pop_back();
   } else if (kept_.size() + lent_ < capacity_) {
     try {
-      snapshot = std::make_unique<Snapshot>(shape_);
+      snapshot = states_.make_snapshot();
     } catch (const std::bad_alloc&) {
     }
   }

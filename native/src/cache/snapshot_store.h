@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "cache/recurrent_states.h"
+#include "cache/timeline_states.h"
 
 namespace pipo {
 
@@ -15,7 +15,8 @@ class SnapshotStore {
   static constexpr std::int64_t kBudgetBytes = 256 << 20;
   static constexpr std::int32_t kFewest = 3, kMost = 16;
 
-  explicit SnapshotStore(const StateShape& shape);
+  /// Of snapshots that `states` makes; it must outlive them.
+  explicit SnapshotStore(TimelineStates& states);
 
   /// A snapshot to be filled for `positions`, not visible until `add`; may cost an old one. Null when memory is short:
   /// snapshots are optional.
@@ -30,12 +31,13 @@ class SnapshotStore {
   void drop_after(std::int32_t positions);
   std::size_t size() const { return kept_.size(); }
 
-  static std::int32_t capacity(const StateShape& shape);
+  /// How many snapshots of that size a timeline keeps.
+  static std::int32_t capacity(std::int64_t snapshot_bytes);
 
  private:
   void evict_cheapest();
 
-  StateShape shape_;
+  TimelineStates& states_;
   std::size_t capacity_;
   std::size_t lent_ = 0;                         // taken and neither given back nor added
   std::vector<std::unique_ptr<Snapshot>> kept_;  // ascending positions

@@ -1,18 +1,11 @@
 #include "cache/timeline.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace pipo {
 
-Timeline::Timeline(const StateShape& shape, std::int32_t max_positions)
-    : max_positions_(max_positions),
-      kv_(shape),
-      states_(shape),
-      snapshots_(shape),
-      hidden_(static_cast<std::size_t>(shape.hidden_size)) {
-  hidden_.zero();
-}
+Timeline::Timeline(std::unique_ptr<TimelineStates> states, std::int32_t max_positions)
+    : max_positions_(max_positions), states_(std::move(states)), snapshots_(*states_) {}
 
 void Timeline::reset(DecodeMode mode) {
   mode_ = mode;
@@ -30,9 +23,9 @@ std::int32_t Timeline::rewind_to_match(DecodeMode mode, std::span<const std::int
 }
 
 void Timeline::reserve(std::int32_t positions) {
-  if (positions <= kv_.capacity()) return;
-  kv_.reserve(positions, positions_, max_positions_);
-  slots_.reserve(static_cast<std::size_t>(kv_.capacity()) * slots_per_position());
+  if (positions <= states_->capacity()) return;
+  states_->reserve(positions, positions_, max_positions_);
+  slots_.reserve(static_cast<std::size_t>(states_->capacity()) * slots_per_position());
 }
 
 void Timeline::commit(std::span<const std::int32_t> slots) {
@@ -48,11 +41,10 @@ void Timeline::restore(const Snapshot* snapshot) {
   positions_ = snapshot == nullptr ? 0 : snapshot->positions;
   slots_.resize(static_cast<std::size_t>(positions_) * slots_per_position());
   if (snapshot == nullptr) {
-    states_.zero();
-    return;
+    states_->clear();
+  } else {
+    states_->restore(*snapshot);
   }
-  states_.copy_from(snapshot->states);
-  std::memcpy(hidden_.data(), snapshot->hidden.data(), hidden_.bytes());
 }
 
 }  // namespace pipo

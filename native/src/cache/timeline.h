@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "cache/kv_store.h"
-#include "cache/recurrent_states.h"
 #include "cache/snapshot_store.h"
+#include "cache/timeline_states.h"
 #include "pipo/request.h"
 #include "pipo/result.h"
 
@@ -18,7 +18,7 @@ namespace pipo {
 /// The draft head's row of a position depends on the slot after it: the last row is valid for one next slot only.
 class Timeline {
  public:
-  Timeline(const StateShape& shape, std::int32_t max_positions);
+  Timeline(std::unique_ptr<TimelineStates> states, std::int32_t max_positions);
 
   DecodeMode mode() const { return mode_; }
   std::int32_t positions() const { return positions_; }
@@ -26,11 +26,10 @@ class Timeline {
   std::span<const std::int32_t> slots() const { return slots_; }
   std::int32_t slots_per_position() const { return mode_ == DecodeMode::kPair ? 2 : 1; }
 
-  KvStore& kv() { return kv_; }
-  RecurrentStates& states() { return states_; }
+  TimelineStates& states() { return *states_; }
   SnapshotStore& snapshots() { return snapshots_; }
   /// Backbone output after its final norm at the last position, [H].
-  float* hidden() { return hidden_.data(); }
+  const float* hidden() { return states_->hidden(); }
 
   /// The slot after the last position that the draft head's last row was computed for; kNoToken: not computed.
   std::int32_t draft_row_slot() const { return draft_row_slot_; }
@@ -57,10 +56,8 @@ class Timeline {
   bool changing_ = false;
   std::int32_t draft_row_slot_ = kNoToken;
   std::vector<std::int32_t> slots_;
-  KvStore kv_;
-  RecurrentStates states_;
+  std::unique_ptr<TimelineStates> states_;
   SnapshotStore snapshots_;
-  AlignedBuffer<float> hidden_;
 };
 
 }  // namespace pipo

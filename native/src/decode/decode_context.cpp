@@ -28,9 +28,16 @@ std::optional<StopReason> DecodeContext::finish_step(const Step& step) {
   return std::nullopt;
 }
 
-void require_ok(Status status) {
+StopReason decode(DecodeContext& c) {
+  DeviceSteps* steps = c.model.device_steps();
+  if (steps != nullptr && steps->can_run(c.request)) return decode_on_device(c, *steps);
+  return c.request.mode == DecodeMode::kPair ? decode_pairs(c) : decode_plain(c);
+}
+
+void require_ok(Status status, const Model& model) {
   if (status == Status::kOk) return;
-  throw Error(ErrorCode::kInternal, std::string("a kernel failed (") + kernels::status_text(status) +
+  const std::string words = status == Status::kDeviceError ? model.last_error() : std::string();
+  throw Error(ErrorCode::kInternal, "a kernel failed (" + (words.empty() ? kernels::status_text(status) : words) +
                                         "); restart the engine, or choose other kernels");
 }
 

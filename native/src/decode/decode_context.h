@@ -14,6 +14,9 @@
 
 namespace pipo {
 
+/// Throws kInternal when an operation of `model` failed: the states are lost, the request cannot go on.
+void require_ok(Status status, const Model& model);
+
 /// Everything one running request works with.
 struct DecodeContext {
   Model& model;
@@ -22,6 +25,7 @@ struct DecodeContext {
   StopSignal stop;
   const GenerateRequest& request;
   Sampler& sampler;
+  std::int32_t banned_id;  ///< PAD in pair mode; kNoToken: none
   const StepFn& on_step;
   Stopwatch clock;  ///< since submission
   GenerateResult& result;
@@ -30,19 +34,20 @@ struct DecodeContext {
     return stop.engine_closed->load() ? StopReason::kEngineClosed : StopReason::kCancelled;
   }
   bool is_stop_id(std::int32_t id) const;
+  void require_ok(Status status) const { pipo::require_ok(status, model); }
   /// Adds a finished step to the result and hands it on. Returns why generation ends with it, if it does.
   std::optional<StopReason> finish_step(const Step& step);
 };
-
-/// Throws kInternal when an operation failed: the states are lost, the request cannot go on.
-void require_ok(Status status);
 
 /// Brings the timeline to the end of `slots`, computing only what it has not executed, chunk by chunk, a turn each.
 /// Leaves snapshots near the end, for prompts that differ in their last few slots. Returns why it stopped, if it did.
 std::optional<StopReason> prefill(DecodeContext& c, std::span<const std::int32_t> slots);
 
-/// Decodes from the end of the prompt until something ends it.
+/// Decodes from the end of the prompt until something ends it: with the model's device steps where they can run the
+/// request, else operation by operation.
+StopReason decode(DecodeContext& c);
 StopReason decode_pairs(DecodeContext& c);
 StopReason decode_plain(DecodeContext& c);
+StopReason decode_on_device(DecodeContext& c, DeviceSteps& steps);
 
 }  // namespace pipo

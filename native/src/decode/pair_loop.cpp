@@ -58,12 +58,12 @@ class PairLoop {
     } catch (const std::bad_alloc&) {
       return StopReason::kContextFull;
     }
-    require_ok(c_.model.extend(c_.timeline, pending_, {}, nullptr).status);
+    c_.require_ok(c_.model.extend(c_.timeline, pending_, {}, nullptr).status);
     return std::nullopt;
   }
 
   void choose_first(Step& step) {
-    require_ok(c_.model.compute_logits(c_.timeline.hidden()));
+    c_.require_ok(c_.model.compute_logits(c_.timeline, c_.timeline.hidden()));
     const Sampled first = c_.sampler.sample(c_.model.logits(), slot());
     c_.sampler.produced(first.id);
     step.first = first.id;
@@ -82,7 +82,7 @@ class PairLoop {
     if (!c_.model.has_pre_gate() || threshold <= 0.0f) return false;
     float g = 0.0f;
     if (threshold < 1.0f) {
-      require_ok(c_.model.pre_gate(c_.timeline.hidden(), &g));
+      c_.require_ok(c_.model.pre_gate(c_.timeline, c_.timeline.hidden(), &g));
       if (g >= threshold) return false;
     }
     ++c_.result.stats.drafts_skipped;
@@ -91,16 +91,17 @@ class PairLoop {
 
   void choose_second(Step& step) {
     Model& model = c_.model;
+    Timeline& timeline = c_.timeline;
     const float threshold = c_.request.threshold;
-    require_ok(model.draft(c_.timeline, step.first, first_visible()));
+    c_.require_ok(model.draft(timeline, step.first, first_visible()));
     if (gate_.reads_confidence(threshold)) {
-      require_ok(model.confidence(c_.timeline.hidden(), model.draft_result(), &step.confidence));
+      c_.require_ok(model.confidence(timeline, timeline.hidden(), model.draft_result(timeline), &step.confidence));
     }
     if (!gate_.accepts(step.confidence, threshold)) {
       ++c_.result.stats.gated;
       return;
     }
-    require_ok(model.compute_logits(model.draft_result()));
+    c_.require_ok(model.compute_logits(timeline, model.draft_result(timeline)));
     const Sampled second = c_.sampler.sample(model.logits(), slot() + 1);
     c_.sampler.produced(second.id);
     step.second = second.id;

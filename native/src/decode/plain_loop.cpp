@@ -30,7 +30,7 @@ class PlainLoop {
       if (const auto reason = advance()) return reason;
     }
     if (c_.stop.requested()) return c_.stop_reason();
-    require_ok(c_.model.compute_logits(c_.timeline.hidden()));
+    c_.require_ok(c_.model.compute_logits(c_.timeline, c_.timeline.hidden()));
     const auto slot = static_cast<std::uint64_t>(c_.timeline.positions());
     const Sampled first = c_.sampler.sample(c_.model.logits(), slot);
     c_.sampler.produced(first.id);
@@ -46,7 +46,7 @@ class PlainLoop {
     } catch (const std::bad_alloc&) {
       return StopReason::kContextFull;
     }
-    require_ok(c_.model.extend(c_.timeline, {&pending_, 1}, {}, nullptr).status);
+    c_.require_ok(c_.model.extend(c_.timeline, {&pending_, 1}, {}, nullptr).status);
     return std::nullopt;
   }
 

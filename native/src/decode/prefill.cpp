@@ -72,7 +72,7 @@ std::optional<StopReason> prefill(DecodeContext& c, std::span<const std::int32_t
     const auto chunk = slots.subspan(static_cast<std::size_t>(begin) * per_position,
                                      static_cast<std::size_t>(end - begin) * per_position);
     const RunResult run = c.model.extend(timeline, chunk, snapshots.points(), &c.stop);
-    require_ok(run.status);
+    c.require_ok(run.status);
     if (run.stopped) return c.stop_reason();
     snapshots.keep();
     stats.extend_positions += end - begin;

@@ -1,4 +1,5 @@
-#include "cache/state_shape.h"
+#include <new>
+
 #include "core/words.h"
 #include "engine/engine_core.h"
 #include "engine/memory_preflight.h"
@@ -10,13 +11,6 @@
 
 namespace pipo {
 namespace {
-
-std::unique_ptr<kernels::Backend> open_backend(const LoadOptions& options) {
-  std::string reason;
-  auto backend = kernels::make_backend({options.kernels, options.threads}, &reason);
-  if (!backend) throw Error(ErrorCode::kUnsupported, "no kernels: " + reason);
-  return backend;
-}
 
 /// Bytes of a phase's matrices: what one step of it reads.
 std::int64_t phase_bytes(const PackedHeader& header, WeightPhase phase) {
@@ -36,12 +30,14 @@ std::int64_t count_parameters(const ModelConfig& config) {
   return sum;
 }
 
-EngineInfo describe(const LoadedWeights& loaded, const kernels::Backend& backend) {
+EngineInfo describe(const LoadedWeights& loaded, const OpenedModel& opened) {
   const PackedHeader& h = loaded.header;
   EngineInfo info;
   info.name = h.name;
-  info.backend = backend.name();
-  info.threads = backend.threads();
+  info.backend = opened.backend_name;
+  info.device = opened.device;
+  info.backend_note = opened.note;
+  info.threads = opened.threads;
   info.dtype = h.dtype;
   info.group_size = h.group_size;
   info.weight_bytes = static_cast<std::int64_t>(h.file_bytes - h.header_bytes);
@@ -56,17 +52,6 @@ EngineInfo describe(const LoadedWeights& loaded, const kernels::Backend& backend
   return info;
 }
 
-void check_memory(const ModelDescription& model, const LoadOptions& options) {
-  const PackedHeader planned =
-      plan_packed(model.name, model.fingerprint, model.config, options.dtype, options.group_size);
-  require_memory_for_load(static_cast<std::int64_t>(planned.file_bytes), Workspace::bytes(model.config), options.dtype,
-                          available_memory());
-}
-
-kernels::KvType kv_type(WeightDtype dtype) {
-  return dtype == WeightDtype::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBf16;
-}
-
 }  // namespace
 
 std::shared_ptr<Engine> Engine::load(const ModelDescription& model, const LoadOptions& options,
@@ -74,10 +59,11 @@ std::shared_ptr<Engine> Engine::load(const ModelDescription& model, const LoadOp
   const Stopwatch clock;
   if (progress) progress(LoadStage::kChecking, 0.0);
   check_config(model.config);
-  check_memory(model, options);
-  auto backend = open_backend(options);
+  ModelOpener opener(options);
+  opener.check_fit(plan_packed(model.name, model.fingerprint, model.config, options.dtype, options.group_size));
   LoadedWeights loaded = load_weights(model, options, progress, cancelled);
-  auto engine = std::make_shared<EngineCore>(std::move(loaded), std::move(backend));
+  OpenedModel opened = opener.open(loaded, progress, cancelled);
+  auto engine = std::make_shared<EngineCore>(std::move(loaded), std::move(opened));
   engine->set_load_ms(clock.ms());
   if (progress) progress(LoadStage::kReady, 1.0);
   return engine;
@@ -88,9 +74,12 @@ std::shared_ptr<Engine> Engine::load_packed(const std::string& path, const LoadO
   LoadedWeights loaded = map_packed_file(path);
   loaded.from_packed_file = true;
   check_config(loaded.header.config);
-  require_memory_for_load(static_cast<std::int64_t>(loaded.header.file_bytes), Workspace::bytes(loaded.header.config),
-                          loaded.header.dtype, available_memory());
-  auto engine = std::make_shared<EngineCore>(std::move(loaded), open_backend(options));
+  LoadOptions mapped = options;
+  mapped.packed_file = path;
+  ModelOpener opener(mapped);
+  opener.check_fit(loaded.header);
+  OpenedModel opened = opener.open(loaded, {}, nullptr);
+  auto engine = std::make_shared<EngineCore>(std::move(loaded), std::move(opened));
   engine->set_load_ms(clock.ms());
   return engine;
 }
@@ -103,11 +92,8 @@ void Engine::pack(const ModelDescription& model, const LoadOptions& options, con
   if (progress) progress(LoadStage::kReady, 1.0);
 }
 
-EngineCore::EngineCore(LoadedWeights loaded, std::unique_ptr<kernels::Backend> backend)
-    : loaded_(std::move(loaded)),
-      backend_(std::move(backend)),
-      model_(loaded_.header.config, loaded_.weights, *backend_),
-      info_(describe(loaded_, *backend_)) {}
+EngineCore::EngineCore(LoadedWeights loaded, OpenedModel opened)
+    : loaded_(std::move(loaded)), opened_(std::move(opened)), info_(describe(loaded_, opened_)) {}
 
 std::unique_ptr<Session> EngineCore::create_session(std::int32_t max_positions) {
   if (closed_) throw Error(ErrorCode::kClosed, "the engine is closed; load the model again");
@@ -116,9 +102,22 @@ std::unique_ptr<Session> EngineCore::create_session(std::int32_t max_positions) 
                                             " positions is out of range; the model allows 1 to " +
                                             std::to_string(config().max_positions));
   }
-  const StateShape shape = StateShape::of(config(), kv_type(info_.dtype));
-  require_memory_for_session(shape, max_positions, loaded_.is_mapped() ? info_.weight_bytes : 0, available_memory());
-  return std::make_unique<SessionCore>(std::static_pointer_cast<EngineCore>(shared_from_this()), shape, max_positions);
+  require_memory(max_positions);
+  try {
+    return std::make_unique<SessionCore>(std::static_pointer_cast<EngineCore>(shared_from_this()), max_positions);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kNotEnoughMemory, "no memory for another session; close one, or close other programs");
+  }
+}
+
+void EngineCore::require_memory(std::int32_t max_positions) const {
+  if (opened_.backend) {
+    require_memory_for_session(state_shape(loaded_.header), max_positions,
+                               loaded_.is_mapped() ? info_.weight_bytes : 0, available_memory());
+    return;
+  }
+  const std::string refusal = opened_.model->session_refusal(max_positions);
+  if (!refusal.empty()) throw Error(ErrorCode::kNotEnoughMemory, refusal);
 }
 
 void EngineCore::close() {

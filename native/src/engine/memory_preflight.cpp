@@ -23,7 +23,7 @@ void require_memory_for_load(std::int64_t weight_bytes, std::int64_t workspace_b
 void require_memory_for_session(const StateShape& shape, std::int32_t max_positions, std::int64_t mapped_weight_bytes,
                                 std::optional<std::int64_t> available) {
   if (!available) return;
-  const std::int64_t fixed = mapped_weight_bytes + (1 + SnapshotStore::capacity(shape)) * shape.snapshot_bytes();
+  const std::int64_t fixed = mapped_weight_bytes + (1 + SnapshotStore::capacity(shape.snapshot_bytes())) * shape.snapshot_bytes();
   const std::int64_t per_position = shape.kv_bytes_per_position();
   const std::int64_t needed = fixed + max_positions * per_position;
   if (needed <= *available) return;

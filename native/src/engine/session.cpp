@@ -23,36 +23,44 @@ std::vector<ScoredId> best_of(std::span<const float> logits, std::int32_t count)
 /// Reads teacher-forced views out of a model that has just extended a timeline.
 class Inspector {
  public:
-  Inspector(Model& model, std::int32_t top, bool with_hidden) : model_(model), top_(top), with_hidden_(with_hidden) {}
+  Inspector(Model& model, Timeline& timeline, std::int32_t top, bool with_hidden)
+      : model_(model), timeline_(timeline), top_(top), with_hidden_(with_hidden) {}
 
   InspectedPosition first(std::int32_t index, std::int32_t row) {
     InspectedPosition position;
     position.index = index;
     position.confidence = position.pre_gate = std::numeric_limits<float>::quiet_NaN();
-    position.first = best(model_.hidden_row(row));
-    if (with_hidden_) position.hidden = copy(model_.hidden_row(row));
+    const float* hidden = model_.hidden_row(timeline_, row);
+    position.first = best(hidden);
+    if (with_hidden_) position.hidden = copy(hidden);
     return position;
   }
 
   void pre_gate(InspectedPosition& position, std::int32_t row) {
-    if (model_.has_pre_gate()) require_ok(model_.pre_gate(model_.hidden_row(row), &position.pre_gate));
+    if (model_.has_pre_gate()) check(model_.pre_gate(timeline_, model_.hidden_row(timeline_, row), &position.pre_gate));
   }
 
   void second(InspectedPosition& position, std::int32_t row, std::int32_t draft_row) {
-    const float* draft = model_.draft_row(draft_row);
+    const float* draft = model_.draft_row(timeline_, draft_row);
     position.second = best(draft);
-    require_ok(model_.confidence(model_.hidden_row(row), draft, &position.confidence));
+    check(model_.confidence(timeline_, model_.hidden_row(timeline_, row), draft, &position.confidence));
     if (with_hidden_) position.draft_hidden = copy(draft);
   }
 
  private:
   std::vector<ScoredId> best(const float* hidden) {
-    require_ok(model_.compute_logits(hidden));
+    check(model_.compute_logits(timeline_, hidden));
     return best_of(model_.logits().first(static_cast<std::size_t>(model_.config().real_vocab_size)), top_);
   }
-  std::vector<float> copy(const float* v) const { return {v, v + model_.config().hidden_size}; }
+  std::vector<float> copy(const float* vector) {
+    std::vector<float> out(static_cast<std::size_t>(model_.config().hidden_size));
+    check(model_.read(timeline_, vector, out));
+    return out;
+  }
+  void check(Status status) const { require_ok(status, model_); }
 
   Model& model_;
+  Timeline& timeline_;
   std::int32_t top_;
   bool with_hidden_;
 };
@@ -78,8 +86,8 @@ class SessionCore::Busy {
   SessionCore& session_;
 };
 
-SessionCore::SessionCore(std::shared_ptr<EngineCore> engine, const StateShape& shape, std::int32_t max_positions)
-    : engine_(std::move(engine)), timeline_(shape, max_positions) {}
+SessionCore::SessionCore(std::shared_ptr<EngineCore> engine, std::int32_t max_positions)
+    : engine_(std::move(engine)), timeline_(engine_->model().make_states(), max_positions) {}
 
 GenerateResult SessionCore::generate(const GenerateRequest& request, const StepFn& on_step) {
   const Stopwatch clock;
@@ -96,7 +104,8 @@ GenerateResult SessionCore::generate(const GenerateRequest& request, const StepF
   GenerateResult result;
   result.stats.prompt_tokens = static_cast<std::int32_t>(request.prompt_ids.size());
   const StopSignal stop = stop_signal(request.cancelled);
-  DecodeContext context{engine_->model(), timeline_, engine_->turns(), stop, request, sampler, on_step, clock, result};
+  DecodeContext context{engine_->model(), timeline_, engine_->turns(), stop,  request,
+                        sampler,          banned,    on_step,          clock, result};
   try {
     const auto stopped = prefill(context, slots);
     if (stopped) {
@@ -104,7 +113,7 @@ GenerateResult SessionCore::generate(const GenerateRequest& request, const StepF
     } else if (request.max_new_tokens == 0) {
       result.stop_reason = StopReason::kMaxNewTokens;
     } else {
-      result.stop_reason = request.mode == DecodeMode::kPair ? decode_pairs(context) : decode_plain(context);
+      result.stop_reason = decode(context);
     }
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kNotEnoughMemory, "no memory for a prompt of " + std::to_string(slots.size()) +
@@ -131,7 +140,7 @@ std::vector<InspectedPosition> SessionCore::inspect(std::span<const std::int32_t
   timeline_.reserve(n_positions);
 
   Model& model = engine_->model();
-  Inspector inspector(model, top, with_hidden);
+  Inspector inspector(model, timeline_, top, with_hidden);
   const StopSignal stop = stop_signal();
   std::vector<InspectedPosition> positions;
   while (timeline_.positions() < n_positions) {
@@ -141,7 +150,7 @@ std::vector<InspectedPosition> SessionCore::inspect(std::span<const std::int32_t
     const auto chunk = std::span(slots).subspan(static_cast<std::size_t>(begin) * per_position,
                                                 static_cast<std::size_t>(rows) * per_position);
     const RunResult run = turn ? model.extend_with_drafts(timeline_, chunk, &stop) : RunResult{Status::kOk, true};
-    require_ok(run.status);
+    require_ok(run.status, model);
     if (run.stopped) throw Error(ErrorCode::kCancelled, "inspection cancelled");
     for (std::int32_t row = 0; row < rows; ++row) positions.push_back(inspector.first(begin + row, row));
     if (mode == DecodeMode::kPlain) continue;

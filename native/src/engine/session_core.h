@@ -13,7 +13,7 @@ namespace pipo {
 /// A timeline, and the one request that may run on it.
 class SessionCore final : public Session {
  public:
-  SessionCore(std::shared_ptr<EngineCore> engine, const StateShape& shape, std::int32_t max_positions);
+  SessionCore(std::shared_ptr<EngineCore> engine, std::int32_t max_positions);
 
   GenerateResult generate(const GenerateRequest& request, const StepFn& on_step) override;
   void cancel() override;

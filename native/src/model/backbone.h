@@ -3,31 +3,29 @@
 #include <memory>
 #include <span>
 
-#include "cache/timeline.h"
+#include "cache/host_states.h"
 #include "core/stop_signal.h"
 #include "model/forward.h"
-#include "model/layers/delta_net.h"
+#include "model/run_result.h"
 #include "model/weights.h"
 
 namespace pipo {
 
-/// How a run through the layers ended.
-struct RunResult {
-  Status status = Status::kOk;
-  bool stopped = false;
-
-  bool done() const { return status == Status::kOk && !stopped; }
+/// The positions of one chunk, and the snapshots wanted inside it.
+struct ChunkPlace {
+  std::int32_t first_position = 0;
+  std::int32_t rows = 0;
+  std::span<const SnapshotPoint> points;
 };
 
-/// A decoder: latents in, hidden vectors out, one timeline further.
+/// A decoder: latents in, hidden vectors out, the states one chunk further.
 class Backbone {
  public:
   virtual ~Backbone() = default;
-  /// Runs `rows` positions after the timeline's last one through all layers. Reads and destroys f.ws.x [rows, H];
-  /// writes `hidden` [rows, H], after the final norm. Fills the states of the snapshots in `points`. Looks at `stop`,
-  /// if any, before each layer.
-  virtual RunResult forward(const Forward& f, const ModelWeights& weights, Timeline& timeline, std::int32_t rows,
-                            std::span<const SnapshotPoint> points, const StopSignal* stop, float* hidden) const = 0;
+  /// Runs a chunk through all layers. Reads and destroys f.ws.x [rows, H]; writes `hidden` [rows, H], after the final
+  /// norm. Fills the states of the chunk's snapshots. Looks at `stop`, if any, before each layer.
+  virtual RunResult forward(const Forward& f, const ModelWeights& weights, HostStates& states, const ChunkPlace& chunk,
+                            const StopSignal* stop, float* hidden) const = 0;
 };
 
 /// The backbone of a config's `architecture`; null when there is none of that name.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/ops.h"
+#include "model/run_result.h"
 #include "model/workspace.h"
 
 /// Runs an operation and hands a failure up.
@@ -10,8 +11,6 @@
   if (const ::pipo::kernels::Status status = (operation); status != ::pipo::kernels::Status::kOk) return status
 
 namespace pipo {
-
-using kernels::Status;
 
 /// What every part of a forward pass works with.
 struct Forward {

@@ -21,6 +21,11 @@ struct LoadedWeights {
   bool from_packed_file = false;  ///< an existing file was used
   std::string packed_file_note;   ///< why it could not be written; empty otherwise
   bool is_mapped() const { return file.data() != nullptr; }
+  /// Lets go of the image, once a device holds its own copy; `weights` point nowhere then.
+  void release_image() {
+    file = MappedFile();
+    memory = AlignedBuffer<std::byte>();
+  }
 };
 
 /// Maps the packed file of `options` when it is fresh; else packs the sources into it, or into memory when there is no

@@ -217,7 +217,7 @@ void bind_weights(const PackedHeader& header, const std::byte* image, ModelWeigh
   const std::vector<WeightSpec> specs = map_weights(header.config, weights);
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const PackedTensor& t = header.tensors[i];
-    const std::byte* data = image + t.offset;
+    const std::byte* data = image == nullptr ? nullptr : image + t.offset;
     if (specs[i].is_matrix()) {
       *specs[i].matrix = {data, t.type, static_cast<std::uint16_t>(t.group), t.n, t.k};
     } else {

@@ -54,7 +54,7 @@ PackedHeader decode_header(std::span<const std::byte> file);
 inline constexpr std::uint64_t kCheckedBodyBytes = 128u << 20;
 std::uint64_t body_checksum(const PackedHeader& header, std::span<const std::byte> file);
 
-/// Points the fields of `weights` into an image that starts at `image`.
+/// Points the fields of `weights` into an image that starts at `image`; without one they are shapes only.
 void bind_weights(const PackedHeader& header, const std::byte* image, ModelWeights& weights);
 
 }  // namespace pipo

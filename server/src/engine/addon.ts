@@ -85,7 +85,7 @@ export interface LoadOptions {
   readonly kernels?: string;
 }
 
-export type LoadStage = "checking" | "packing" | "mapping" | "ready";
+export type LoadStage = "checking" | "packing" | "mapping" | "uploading" | "ready";
 
 export interface LoadProgress {
   readonly stage: LoadStage;
@@ -95,7 +95,12 @@ export interface LoadProgress {
 
 export interface EngineInfo {
   readonly name: string;
+  /** `cuda`, or the name of the CPU's kernels. */
   readonly backend: string;
+  /** The device's name; absent on the CPU. */
+  readonly device?: string;
+  /** Why an automatic choice is not the device; absent when there is nothing to say. */
+  readonly backendNote?: string;
   readonly threads: number;
   readonly dtype: WeightDtype;
   readonly groupSize: number;

@@ -1,6 +1,7 @@
 #include "model/backbones/qwen3_5.h"
 
 #include "model/layers/attention.h"
+#include "model/layers/delta_net.h"
 #include "model/layers/mlp.h"
 
 namespace pipo {
@@ -8,15 +9,15 @@ namespace {
 
 class Qwen35 : public Backbone {
  public:
-  RunResult forward(const Forward& f, const ModelWeights& weights, Timeline& timeline, std::int32_t rows,
-                    std::span<const SnapshotPoint> points, const StopSignal* stop, float* hidden) const override {
+  RunResult forward(const Forward& f, const ModelWeights& weights, HostStates& states, const ChunkPlace& chunk,
+                    const StopSignal* stop, float* hidden) const override {
     Places places;
     for (const LayerWeights& layer : weights.layers) {
       if (stop != nullptr && stop->requested()) return {Status::kOk, true};
-      const Status status = run_layer(f, layer, timeline, rows, points, places);
+      const Status status = run_layer(f, layer, states, chunk, places);
       if (status != Status::kOk) return {status};
     }
-    return {f.ops.rms_norm(f.ws.x, weights.final_norm, f.eps, rows, f.hidden_size, hidden)};
+    return {f.ops.rms_norm(f.ws.x, weights.final_norm, f.eps, chunk.rows, f.hidden_size, hidden)};
   }
 
  private:
@@ -25,15 +26,15 @@ class Qwen35 : public Backbone {
     std::int32_t attention = 0, delta_net = 0;
   };
 
-  static Status run_layer(const Forward& f, const LayerWeights& layer, Timeline& timeline, std::int32_t rows,
-                          std::span<const SnapshotPoint> points, Places& places) {
+  static Status run_layer(const Forward& f, const LayerWeights& layer, HostStates& states, const ChunkPlace& chunk,
+                          Places& places) {
     if (layer.type == LayerType::kFullAttention) {
-      const AttentionSpan span{timeline.positions(), rows, 0};
-      PIPO_TRY(attention_block(f, layer, span, timeline.kv().layer(places.attention++), f.ws.x));
+      const AttentionSpan span{chunk.first_position, chunk.rows, 0};
+      PIPO_TRY(attention_block(f, layer, span, states.kv().layer(places.attention++), f.ws.x));
     } else {
-      PIPO_TRY(delta_net_block(f, layer, rows, timeline.states(), places.delta_net++, points, f.ws.x));
+      PIPO_TRY(delta_net_block(f, layer, chunk.rows, states.recurrent(), places.delta_net++, chunk.points, f.ws.x));
     }
-    return mlp_block(f, layer, rows, f.ws.x);
+    return mlp_block(f, layer, chunk.rows, f.ws.x);
   }
 };
 

@@ -30,7 +30,7 @@ Status delta_net_block(const Forward& f, const LayerWeights& layer, std::int32_t
   std::int32_t done = 0;
   for (const SnapshotPoint& point : points) {
     PIPO_TRY(advance(f, w, done, point.rows - done, states.layer(index)));
-    point.snapshot->states.copy_layer_from(states, index);
+    host(*point.snapshot).states.copy_layer_from(states, index);
     done = point.rows;
   }
   PIPO_TRY(advance(f, w, done, rows - done, states.layer(index)));

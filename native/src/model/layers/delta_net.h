@@ -2,18 +2,11 @@
 
 #include <span>
 
-#include "cache/recurrent_states.h"
+#include "cache/host_states.h"
 #include "model/forward.h"
 #include "model/weights.h"
 
 namespace pipo {
-
-/// A snapshot wanted after `rows` rows of a chunk. Boundaries inside a chunk cost no extra pass over the weights: only
-/// the recurrence stops there.
-struct SnapshotPoint {
-  std::int32_t rows = 0;
-  Snapshot* snapshot = nullptr;
-};
 
 /// x += out_proj(gated delta rule of norm(x)); x [rows, H]. Advances layer `index` of `states`; `points` ascend.
 Status delta_net_block(const Forward& f, const LayerWeights& layer, std::int32_t rows, RecurrentStates& states,

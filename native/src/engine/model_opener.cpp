@@ -1,0 +1,110 @@
+#include "engine/model_opener.h"
+
+#include <algorithm>
+
+#include "engine/memory_preflight.h"
+#include "model/cpu_model.h"
+#include "model/cuda/cuda_model.h"
+#include "platform/memory.h"
+
+namespace pipo {
+namespace {
+
+constexpr const char* kCuda = "cuda";
+/// A device that holds the model with a context shorter than this is no place for it.
+constexpr std::int32_t kUsualPositions = 4096;
+
+ModelWeights shapes_of(const PackedHeader& header) {
+  ModelWeights weights;
+  bind_weights(header, nullptr, weights);
+  return weights;
+}
+
+}  // namespace
+
+StateShape state_shape(const PackedHeader& header) {
+  return StateShape::of(header.config,
+                        header.dtype == WeightDtype::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBf16);
+}
+
+ModelOpener::ModelOpener(const LoadOptions& options) : options_(options), wanted_(kernels::wanted_kernels(options.kernels)) {
+  if (wanted_ == kCuda || wanted_ == kernels::kAutomatic) {
+    std::string reason;
+    cuda_ = kernels::open_cuda_library({options.cuda.library, options.cuda.driver}, &reason);
+    if (!cuda_) give_up_device(Error(ErrorCode::kUnsupported, reason));
+  } else {
+    open_cpu();
+  }
+}
+
+void ModelOpener::open_cpu() {
+  std::string reason;
+  cpu_ = kernels::make_backend({wanted_, options_.threads}, &reason);
+  if (!cpu_) throw Error(ErrorCode::kUnsupported, "no kernels: " + reason);
+}
+
+void ModelOpener::give_up_device(const Error& why) {
+  if (wanted_ == kCuda) throw Error(why.code(), std::string("CUDA cannot be used: ") + why.what());
+  note_ = std::string("running on the CPU: ") + why.what();
+  cuda_.reset();
+  open_cpu();
+}
+
+void ModelOpener::check_fit(const PackedHeader& planned) {
+  const bool in_file = !options_.packed_file.empty();
+  if (cuda_) {
+    try {
+      const std::int32_t positions = std::min(kUsualPositions, planned.config.max_positions);
+      const std::string refusal =
+          cuda_load_refusal(*cuda_, planned.config, shapes_of(planned), state_shape(planned), positions);
+      if (!refusal.empty()) throw Error(ErrorCode::kNotEnoughMemory, refusal);
+    } catch (const Error& why) {
+      give_up_device(why);
+    }
+  }
+  if (cuda_ && in_file) return;  // the image is read through a mapping, piece by piece
+  require_memory_for_load(static_cast<std::int64_t>(planned.file_bytes), cuda_ ? 0 : Workspace::bytes(planned.config),
+                          planned.dtype, available_memory());
+}
+
+OpenedModel ModelOpener::open(LoadedWeights& loaded, const LoadProgressFn& progress,
+                              const std::atomic<bool>* cancelled) {
+  if (cuda_) {
+    try {
+      return open_on_device(loaded, progress, cancelled);
+    } catch (const Error& why) {
+      if (why.code() == ErrorCode::kCancelled) throw;
+      give_up_device(why);
+    }
+  }
+  return open_on_cpu(loaded);
+}
+
+OpenedModel ModelOpener::open_on_device(LoadedWeights& loaded, const LoadProgressFn& progress,
+                                        const std::atomic<bool>* cancelled) {
+  const double begin = loaded.from_packed_file ? 0.0 : 0.95;
+  const auto keep_going = [&](double fraction) {
+    if (progress) progress(LoadStage::kUploading, begin + (1.0 - begin) * fraction);
+    return cancelled == nullptr || !*cancelled;
+  };
+  OpenedModel opened;
+  opened.model = std::make_unique<CudaModel>(loaded.header.config, loaded.weights, state_shape(loaded.header), cuda_,
+                                             options_.cuda.stepping, keep_going);
+  opened.backend_name = kCuda;
+  opened.device = cuda_->device().name;
+  loaded.release_image();
+  return opened;
+}
+
+OpenedModel ModelOpener::open_on_cpu(const LoadedWeights& loaded) {
+  OpenedModel opened;
+  opened.backend = std::move(cpu_);
+  opened.model =
+      std::make_unique<CpuModel>(loaded.header.config, loaded.weights, state_shape(loaded.header), *opened.backend);
+  opened.backend_name = opened.backend->name();
+  opened.threads = opened.backend->threads();
+  opened.note = note_;
+  return opened;
+}
+
+}  // namespace pipo
