@@ -56,7 +56,9 @@ int launch(const Shape& s, void (*kernel)(P...), A... args) {
 #else
 template <class... P, class... A>
 int launch(const Shape& s, void (*kernel)(P...), A... args) {
-  simt::run(s.grid, s.block, s.shared_bytes, [&] { kernel(static_cast<P>(args)...); });
+  simt::submit(s.stream, [=] {
+    simt::run(s.grid, s.block, s.shared_bytes, [&] { kernel(static_cast<P>(args)...); });
+  });
   return 0;
 }
 #define PIPO_DYNAMIC_SHARED(name) unsigned char* const name = ::pipo::simt::dynamic_shared()

@@ -36,7 +36,7 @@ struct GemvArgs {
   const float* x2 = nullptr;
   const float* norm = nullptr;
   const float* norm2 = nullptr;
-  std::int64_t x_stride = 0, y_stride = 0;  ///< between positions, one per blockIdx.y; y's is that of every term
+  std::int64_t x_stride = 0, y_stride = 0;  ///< between positions, one per blockIdx.y; x2's is x's, y's that of every term
   float eps = 1e-6f;
   int head_dim = 0;
   bool silu_output = false;
@@ -68,6 +68,7 @@ __device__ __forceinline__ int input_place(int i, int k_padded) {
 template <WeightType W>
 __device__ void prepare_input(const GemvArgs& a, int k, int k_padded, GemvShared s, float* scratch) {
   const float* x = a.x + blockIdx.y * a.x_stride;
+  const float* x2 = a.x2 + blockIdx.y * a.x_stride;
   const int half = k / 2;
   float first = 1.0f, second = 1.0f;
   if (a.input == Input::kNorm) {
@@ -78,7 +79,7 @@ __device__ void prepare_input(const GemvArgs& a, int k, int k_padded, GemvShared
     float sum = 0.0f, sum2 = 0.0f;
     for (int i = threadIdx.x; i < half; i += blockDim.x) {
       sum += x[i] * x[i];
-      sum2 += a.x2[i] * a.x2[i];
+      sum2 += x2[i] * x2[i];
     }
     sum = block_sum(sum, scratch);
     sum2 = block_sum(sum2, scratch);
@@ -91,14 +92,13 @@ __device__ void prepare_input(const GemvArgs& a, int k, int k_padded, GemvShared
   }
   const auto put = [&](int i, float v) { s.x[input_place<W>(i, k_padded)] = v; };
   if (a.input == Input::kGatedNorm) {
-    const float* gate = a.x2 + blockIdx.y * a.x_stride;
     const int lane = threadIdx.x % 32;
     for (int head = threadIdx.x / 32; head < k / a.head_dim; head += blockDim.x / 32) {
       const int at = head * a.head_dim;
       float sum = 0.0f;
       for (int i = lane; i < a.head_dim; i += 32) sum += x[at + i] * x[at + i];
       const float scale = rsqrtf(warp_sum(sum) / a.head_dim + a.eps);
-      for (int i = lane; i < a.head_dim; i += 32) put(at + i, a.norm[i] * x[at + i] * scale * silu(gate[at + i]));
+      for (int i = lane; i < a.head_dim; i += 32) put(at + i, a.norm[i] * x[at + i] * scale * silu(x2[at + i]));
     }
   } else {
     for (int i = threadIdx.x; i < k; i += blockDim.x) {
@@ -106,7 +106,7 @@ __device__ void prepare_input(const GemvArgs& a, int k, int k_padded, GemvShared
       if (a.input == Input::kPlain) v = x[i];
       else if (a.input == Input::kNorm) v = x[i] * first * (1.0f + a.norm[i]);
       else if (i < half) v = x[i] * first * (1.0f + a.norm[i]);
-      else v = a.x2[i - half] * second * (1.0f + (a.input == Input::kPairNorm ? a.norm2[i - half] : a.norm[i]));
+      else v = x2[i - half] * second * (1.0f + (a.input == Input::kPairNorm ? a.norm2[i - half] : a.norm[i]));
       put(i, v);
     }
   }

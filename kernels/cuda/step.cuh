@@ -19,7 +19,6 @@
 namespace pipo::cuda {
 
 constexpr int kRing = 8;  ///< steps the host may lag behind
-constexpr int kMostStopIds = 32;
 constexpr int kNone = -1;
 
 /// One step as the host reads it, in memory that both sides see. `first_number` and `number` are step number + 1, each
@@ -34,9 +33,12 @@ struct StepRecord {
 
 /// Of one running request; device memory. The first part is written by the host when the request begins.
 struct StepState {
-  int pad, max_positions, max_new_tokens, n_stop_ids, stop_ids[kMostStopIds];
+  int pair_mode;  ///< else one token per step and no draft
+  int pad, max_positions, max_new_tokens, n_stop_ids;
+  const int* stop_ids;  ///< [n_stop_ids], device memory
   float threshold, pre_gate_threshold;
   int has_pre_gate;
+  int first_visible_mode, first_visible;  ///< rows that drafts see: all; from the second word on; only the own one
   std::uint8_t* seen;          ///< [vocab] or null
   StepRecord* ring;            ///< [kRing], seen by the host
   const volatile int* cancel;  ///< written by the host
@@ -48,6 +50,8 @@ struct StepState {
   int first, second;                             ///< written by sampling
   float first_logprob, second_logprob, pre_gate_logit, confidence_logit, confidence;
   int run_first, run_draft, run_row, run_second, run_backbone;
+  int run_join;       ///< run_draft or run_row
+  int first_visible_row;
   int drafted;
 };
 
@@ -62,8 +66,11 @@ __device__ __forceinline__ bool is_stop_id(const StepState& s, int id) {
 __device__ __forceinline__ void step_begin(StepState* s) {
   if (*s->cancel != 0) s->active = 0;
   s->run_first = s->active;
-  s->run_draft = s->run_row = s->run_second = s->run_backbone = 0;
-  s->slot = 2 * static_cast<std::uint64_t>(s->position);
+  s->run_draft = s->run_row = s->run_join = s->run_second = s->run_backbone = 0;
+  s->slot = static_cast<std::uint64_t>(s->position) * (s->pair_mode ? 2 : 1);
+  s->first_visible_row = s->first_visible_mode == 0   ? 0
+                         : s->first_visible_mode == 1 ? s->first_visible
+                                                      : s->position - 1;
   s->confidence = NAN;
   s->second = kNone;
   s->second_logprob = NAN;
@@ -88,7 +95,7 @@ __device__ __forceinline__ void step_choose(StepState* s) {
   record.first_number = s->step + 1;
 
   const bool ends = s->tokens + 1 >= s->max_new_tokens || is_stop_id(*s, s->first);
-  if (ends) return;
+  if (ends || !s->pair_mode) return;
   const bool proposes = s->threshold < 1.0f;
   bool skips = false;
   if (proposes && s->has_pre_gate && s->pre_gate_threshold > 0.0f) {
@@ -96,6 +103,7 @@ __device__ __forceinline__ void step_choose(StepState* s) {
   }
   s->drafted = !proposes ? 0 : skips ? 2 : 1;
   s->run_draft = s->drafted == 1;
+  s->run_join = 1;
   s->run_row = s->drafted != 1;  // later drafts attend to this position's row whatever happens to this draft
 }
 

@@ -18,7 +18,9 @@ struct Outcome {
 
 class Request {
  public:
-  explicit Request(StepState start) : ring_(std::size_t{cuda::kRing}), cancel_(std::size_t{1}), state_(std::size_t{1}) {
+  explicit Request(StepState start)
+      : ring_(std::size_t{cuda::kRing}), cancel_(std::size_t{1}), stop_ids_(std::vector<int>{5}), state_(std::size_t{1}) {
+    start.stop_ids = stop_ids_.get();
     start.ring = ring_.get();
     start.cancel = cancel_.get();
     start.active = 1;
@@ -49,17 +51,17 @@ class Request {
 
  private:
   Device<StepRecord> ring_;
-  Device<int> cancel_;
+  Device<int> cancel_, stop_ids_;
   Device<StepState> state_;
 };
 
 StepState usual() {
   StepState s{};
+  s.pair_mode = 1;
   s.pad = 99;
   s.max_positions = 100;
   s.max_new_tokens = 50;
   s.n_stop_ids = 1;
-  s.stop_ids[0] = 5;
   s.threshold = 0.5f;
   s.position = 10;
   return s;
@@ -126,6 +128,28 @@ TEST("stop ids, limits and cancellation end a request; later steps do nothing") 
   CHECK(cancelled.step({1, 2, 9.0f, 0.0f}).executed == 1);
   cancelled.cancel();
   CHECK(cancelled.step({1, 2, 9.0f, 0.0f}).ended == 1 && cancelled.state().position == 11);
+}
+
+TEST("a plain step takes one token and its slot is its position") {
+  StepState s = usual();
+  s.pair_mode = 0;
+  Request request(s);
+  const StepRecord step = request.step({1, 2, 9.0f, 0.0f});
+  CHECK(step.first == 1 && step.second == cuda::kNone && step.drafted == 0 && step.executed == 1);
+  CHECK(step.row_written == 0);
+  CHECK(request.state().slot == 10 && request.state().position == 11 && request.state().tokens == 1);
+}
+
+TEST("drafts see all rows, those of the request, or their own") {
+  StepState s = usual();
+  s.first_visible = 9;
+  for (const int mode : {0, 1, 2}) {
+    s.first_visible_mode = mode;
+    Request request(s);
+    request.step({1, 2, 9.0f, 0.0f});
+    request.step({1, 2, 9.0f, 0.0f});
+    CHECK(request.state().first_visible_row == (mode == 0 ? 0 : mode == 1 ? 9 : 10));
+  }
 }
 
 int main(int argc, char** argv) { return device_present() ? pipo::test::run(argc, argv) : kSkipped; }

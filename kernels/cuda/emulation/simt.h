@@ -47,6 +47,8 @@ const std::uint64_t* publish(std::uint64_t value);
 int lane();
 /// Runs `body` once for each thread of each block.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+/// Runs `work` now, or keeps it where `stream` is recording a graph. Null: the default stream, which never records.
+void submit(void* stream, std::function<void()> work);
 
 template <class T>
 T exchanged(T value, int from) {

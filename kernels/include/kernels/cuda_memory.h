@@ -6,11 +6,8 @@
 
 namespace pipo::kernels {
 
-/// Rows of one prefill chunk on the device.
-inline constexpr int kCudaChunkRows = 512;
-
 /// Every byte that a model and one session of `max_positions` will take on the device, from shapes alone. Counted with
-/// the same layouts as the kernels use; `n_snapshots` states beside the running ones.
+/// the same code as the engine allocates by; `n_snapshots` states beside the running ones.
 PipoCudaMemory plan_cuda_memory(const PipoCudaConfig& config, const PipoCudaTensor* tensors, int n_tensors,
                                 int max_positions, int n_snapshots);
 
