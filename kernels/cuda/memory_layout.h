@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/sample_request.h"
 #include "kernels/cuda_api.h"
 
 /// Where everything lies in device memory, apart from weights: the plan counts and the engine allocates with the same
@@ -71,7 +72,7 @@ struct Workspace {
   std::int32_t* arrived = nullptr;  ///< [n_kv_heads], zero between launches
   float* logits = nullptr;          ///< [V]
   float* scalar = nullptr;          ///< [1]
-  std::uint64_t* candidates = nullptr;
+  void* sampling = nullptr;         ///< SampleArgs::scratch, zeros before the first use
 
   // The rest shares memory: one group is in use at a time.
   float* embeddings = nullptr;   ///< [2 R, H] = [R, 2 H]
@@ -116,9 +117,7 @@ inline Workspace::Workspace(const PipoCudaConfig& c, Layout& layout) {
   arrived = layout.take<std::int32_t>(c.n_kv_heads);
   logits = layout.take<float>(c.vocab_size);
   scalar = layout.take<float>(1);
-  std::int64_t sorted = 1;
-  while (sorted < c.vocab_size) sorted *= 2;
-  candidates = layout.take<std::uint64_t>(sorted);
+  sampling = layout.take<unsigned char>(sample_scratch_bytes(c.real_vocab_size));
 
   const std::int64_t shared = layout.mark();
   embeddings = layout.take<float>(2 * rows * w.hidden);
@@ -192,7 +191,7 @@ inline std::int64_t count_caches(const PipoCudaConfig& c) {
 
 /// Of one session's request.
 struct RequestMemory {
-  unsigned char* state = nullptr;  ///< StepState
+  unsigned char* state = nullptr;  ///< StepState, then SampleRequest
   std::uint8_t* seen = nullptr;    ///< [V] flags
   std::uint8_t* allowed = nullptr; ///< [V / 8] bits
   std::int32_t* stop_ids = nullptr;

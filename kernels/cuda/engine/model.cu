@@ -39,6 +39,8 @@ Model::Model(const PipoCudaConfig& config, const PipoCudaTensor* tensors, int n_
   Layout layout(workspace_memory_.get());
   workspace_ = Workspace(config_, layout);
   check(runtime::fill(workspace_.arrived, 0, 4ll * config_.n_kv_heads, queue_.stream), "clear memory");
+  check(runtime::fill(workspace_.sampling, 0, sample_scratch_bytes(config_.real_vocab_size), queue_.stream),
+        "clear memory");
   check(runtime::copy(workspace_.inv_freq, config.inv_freq, 2ll * config_.rotary_dim, queue_.stream), "take weights");
   check(runtime::synchronize(queue_.stream), "take weights");
 }

@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "kernels/cuda/engine/step_graph.h"
-
 namespace pipo::cuda {
 namespace {
 
@@ -17,9 +15,8 @@ Session::Session(Model& model)
       request_device_memory_(RequestMemory::bytes(model.config())),
       pinned_(kPinnedBytes),
       states_(model.config(), states_memory_.get()),
-      planes_(static_cast<std::size_t>(2 * count_caches(model.config()))),
-      graphs_(std::make_unique<StepGraphs>()) {
-  static_assert(sizeof(StepState) <= kStepStateBytes);
+      planes_(static_cast<std::size_t>(2 * count_caches(model.config()))) {
+  static_assert(sizeof(StepState) + sizeof(SampleRequest) <= kStepStateBytes);
   Layout layout(request_device_memory_.get());
   request_memory_ = RequestMemory(model.config(), layout);
   std::memset(pinned_.get(), 0, kPinnedBytes);
@@ -38,7 +35,7 @@ void Session::reserve(int positions, int used) {
   if (positions <= capacity_) return;
   const PipoCudaConfig& c = model_.config();
   const Stream stream = model_.queue().stream;
-  graphs_->clear();
+  graphs_.clear();
   const std::int64_t row_bytes = std::int64_t{c.n_kv_heads} * c.head_dim * (c.kv_type == 0 ? 4 : 2);
   for (DeviceMemory& plane : planes_) {
     if (plane.bytes() >= plane_bytes(c, positions)) continue;

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <atomic>
-#include <memory>
 #include <vector>
 
 #include "kernels/cuda/engine/model.h"
+#include "kernels/cuda/engine/step_graph.h"
 #include "kernels/cuda/step.cuh"
 
 namespace pipo::cuda {
 
-struct StepGraphs;
 
 /// Keys and values of one attention layer.
 struct KvPlanes {
@@ -49,21 +47,23 @@ class Session {
   void clear();
   void restore(const Snapshot& from);
 
-  /// What the running request keeps; see request.h.
+  /// The host's side of the running request; see request.h.
   struct Request {
     bool begun = false;
-    PipoCudaRequest asked{};
-    bool penalties = false, masked = false;
-    unsigned launched = 0, taken = 0;  ///< steps since the session was made
-    unsigned first_step = 0;           ///< of this request
+    StepKind kind;
+    int position = 0;                   ///< when it began
+    unsigned launched = 0, taken = 0;   ///< steps since the session was made
+    unsigned first_step = 0;            ///< of this request
+    bool use_graph = true;
   };
   Request& request() { return request_; }
   StepState* step_state() const { return reinterpret_cast<StepState*>(request_memory_.state); }
+  SampleRequest* sample_request() const { return reinterpret_cast<SampleRequest*>(step_state() + 1); }
   const RequestMemory& request_memory() const { return request_memory_; }
   StepRecord* ring() const { return static_cast<StepRecord*>(pinned_.get()); }
   /// Written by any thread, read by the device.
   volatile int* cancel() const { return reinterpret_cast<volatile int*>(ring() + kRing); }
-  StepGraphs& graphs() { return *graphs_; }
+  StepGraphs& graphs() { return graphs_; }
 
  private:
   Model& model_;
@@ -74,7 +74,7 @@ class Session {
   std::vector<DeviceMemory> planes_;  // keys and values of each attention layer, the draft head's last
   int capacity_ = 0;
   Request request_;
-  std::unique_ptr<StepGraphs> graphs_;
+  StepGraphs graphs_;
 };
 
 }  // namespace pipo::cuda

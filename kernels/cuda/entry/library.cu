@@ -1,5 +1,6 @@
 #include "kernels/cuda/engine/extend.h"
 #include "kernels/cuda/engine/heads.h"
+#include "kernels/cuda/engine/request.h"
 #include "kernels/cuda_memory.h"
 
 /// The entry of the shared library: its table of functions, each of which turns what the engine throws into a status
@@ -83,6 +84,20 @@ PipoCudaStatus read_vector(PipoCudaSession* session, const float* vector, int32_
   return guarded(error, [&] { read(of(session), vector, count, out); });
 }
 
+PipoCudaStatus request_begin(PipoCudaSession* session, const PipoCudaRequest* request, PipoCudaError* error) {
+  return guarded(error, [&] { begin_request(of(session), *request); });
+}
+PipoCudaStatus step_launch(PipoCudaSession* session, PipoCudaError* error) {
+  return guarded(error, [&] { launch_step(of(session)); });
+}
+PipoCudaStatus step_first(PipoCudaSession* session, int32_t* any, int32_t* first, PipoCudaError* error) {
+  return guarded(error, [&] { *any = first_of_step(of(session), first); });
+}
+PipoCudaStatus step_take(PipoCudaSession* session, int32_t* any, PipoCudaStep* out, PipoCudaError* error) {
+  return guarded(error, [&] { *any = take_step(of(session), out); });
+}
+void request_cancel(PipoCudaSession* session) { *of(session).cancel() = 1; }
+
 const PipoCudaApi kApi = [] {
   PipoCudaApi api{};
   api.version = PIPO_CUDA_API_VERSION;
@@ -107,6 +122,11 @@ const PipoCudaApi kApi = [] {
   api.pre_gate = pre_gate_of;
   api.logits = logits_of;
   api.read = read_vector;
+  api.request_begin = request_begin;
+  api.step_launch = step_launch;
+  api.step_first = step_first;
+  api.step_take = step_take;
+  api.request_cancel = request_cancel;
   return api;
 }();
 
