@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { environmentFor, findNvcc, nameOf } from "./cuda.mjs";
 import { ensure, ensureNodeModules, needs } from "./prerequisites.mjs";
 import { thirdPartyNotices } from "./thirdParty.mjs";
 import { buildJobs, inRoot, isEntryPoint, main, run, say, Trouble } from "./shell.mjs";
@@ -11,6 +12,10 @@ const bundles = [
   { entry: "server/src/main.ts", outfile: "dist/server.js" },
   { entry: "server/src/cli/main.ts", outfile: "dist/cli.js", isProgram: true },
 ];
+
+const addon = "dist/pipo_engine.node";
+/** Beside the addon, which looks for it there. */
+export const cudaLibrary = "dist/libpipo_cuda.so";
 
 /** Everything that the product needs in `dist/`. */
 export async function build() {
@@ -60,28 +65,47 @@ function makeRunnable(program) {
   symlinkSync(path.join("../..", program), link);
 }
 
-/** Compiles `native/` and `kernels/` into `dist/pipo_engine.node`. */
+/** Compiles `native/` and `kernels/` into `dist/pipo_engine.node`, and where there is nvcc into `dist/libpipo_cuda.so`. */
 export async function buildAddon() {
-  const target = inRoot("dist/pipo_engine.node");
-  const stamp = inRoot("build/addon/.built-from");
-  const sources = sourceFingerprint(["CMakeLists.txt", "native", "kernels"]);
-  if (existsSync(target) && existsSync(stamp) && readFileSync(stamp, "utf8") === sources) return;
+  const folder = inRoot("build/addon");
+  const stamp = path.join(folder, ".built-from");
+  const nvcc = findNvcc();
+  const sources = `${sourceFingerprint(["CMakeLists.txt", "native", "kernels"])}\n${nameOf(nvcc)}`;
+  if (existsSync(inRoot(addon)) && existsSync(stamp) && readFileSync(stamp, "utf8") === sources) return;
   await ensure(needs.nativeBuild);
-  say("building the engine");
+  say(nvcc === undefined ? "building the engine" : `building the engine, its CUDA kernels with ${nvcc.program}`);
   const started = Date.now();
-  await withLock(inRoot("build/addon.lock"), async () => {
-    forgetHalfConfigured(inRoot("build/addon"));
+  await withLock(`${folder}.lock`, async () => {
+    const env = environmentFor(folder, nvcc);
+    forgetHalfConfigured(folder);
     const cmakeJs = inRoot("node_modules/cmake-js/bin/cmake-js");
-    await run(process.execPath, [cmakeJs, "build", "--out", inRoot("build/addon"), "--parallel", String(buildJobs)], {
+    const output = await run(process.execPath, [cmakeJs, "build", "--out", folder, "--parallel", String(buildJobs)], {
       quiet: true,
       onOutput: showProgress,
+      env,
     });
-    const made = findFile(inRoot("build/addon"), "pipo_engine.node");
+    const made = findFile(folder, path.basename(addon));
     if (made === undefined) throw new Trouble("the native build did not make pipo_engine.node");
-    putInPlace(made, target);
+    putInPlace(made, inRoot(addon));
+    putCudaLibraryInPlace(folder, output);
     writeFileSync(stamp, sources);
   });
-  say(`built the engine in ${((Date.now() - started) / 1000).toFixed(1)} s: dist/pipo_engine.node`);
+  say(`built the engine in ${((Date.now() - started) / 1000).toFixed(1)} s: ${addon}`);
+}
+
+/** An older library would not fit the engine, so there is either the new one or none.
+ * @param {string} folder
+ * @param {string} output  of the build, which says why there is none
+ */
+function putCudaLibraryInPlace(folder, output) {
+  const made = findFile(folder, path.basename(cudaLibrary));
+  if (made !== undefined) {
+    putInPlace(made, inRoot(cudaLibrary));
+    say(`with CUDA kernels: ${cudaLibrary} (${(statSync(made).size / 1e6).toFixed(1)} MB)`);
+    return;
+  }
+  rmSync(inRoot(cudaLibrary), { force: true });
+  say(output.match(/Without the CUDA kernels: .*/)?.[0].replace("W", "w") ?? "without the CUDA kernels");
 }
 
 /** Ninja and make say how far they are; on a terminal one line follows them.

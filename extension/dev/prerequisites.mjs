@@ -1,6 +1,6 @@
 // What must be on the machine before the project can be built, run or tested: checked, and installed where we may.
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { ask, hasProgram, inRoot, run, say, Trouble } from "./shell.mjs";
@@ -76,7 +76,6 @@ export const needs = {
   codeServer: [cxx20, make, python],
   browser: [chromium],
   arm: [armCompiler, armEmulator],
-  training: [pythonVenv],
 };
 
 /** The browser that tests and checks drive, if there is one. */
@@ -106,6 +105,26 @@ export async function ensure(wanted) {
 
 /** @param {readonly Prerequisite[]} wanted */
 export const arePresent = (wanted) => wanted.every((one) => one.isPresent());
+
+/**
+ * A Python environment with these packages, made once; its folder is a name for what is in it.
+ * @param {string} folder
+ * @param {readonly string[]} packages  as pip takes them
+ * @param {string} what  as the message names it
+ * @returns {Promise<string>} its Python
+ */
+export async function ensurePythonEnvironment(folder, packages, what) {
+  const environmentPython = path.join(folder, "bin/python");
+  const stamp = path.join(folder, ".installed");
+  if (existsSync(stamp)) return environmentPython;
+  await ensure([pythonVenv]);
+  say(`installing ${what}`);
+  mkdirSync(path.dirname(folder), { recursive: true });
+  await run("python3", ["-m", "venv", folder], { quiet: true });
+  await run(environmentPython, ["-m", "pip", "install", "--quiet", ...packages], { quiet: true });
+  writeFileSync(stamp, "");
+  return environmentPython;
+}
 
 /** Runs `npm ci` when the packages are missing or another lock file was installed. */
 export async function ensureNodeModules() {

@@ -1,9 +1,10 @@
 // The stages of npm test and npm run verify. Each runs one kind of test and returns what it counted.
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { build, showProgress } from "./build.mjs";
+import { ensureNvcc, environmentFor, findNvcc, kernelReport, reportTable } from "./cuda.mjs";
 import { packageExtension } from "./package.mjs";
-import { arePresent, ensure, needs } from "./prerequisites.mjs";
+import { arePresent, ensure, ensurePythonEnvironment, needs } from "./prerequisites.mjs";
 import { ask, buildJobs, inRoot, run, say, Trouble } from "./shell.mjs";
 
 /**
@@ -24,8 +25,9 @@ export async function types() {
   return one;
 }
 
-/** @type {Stage} */
-export async function bundlesAndEngine() {
+/** @param {boolean} mayInstall  the CUDA compiler, where there is none @returns {Promise<Count>} */
+export async function bundlesAndEngine(mayInstall) {
+  if (mayInstall) await ensureNvcc().catch(() => undefined);  // the stage of the CUDA kernels says what went wrong
   await build();
   return one;
 }
@@ -107,18 +109,74 @@ export async function armTests() {
 }
 
 /**
+ * The CUDA kernels for every device that the product names: compiled, looked at, and run where there is such a device.
+ * @param {boolean} mayInstall  the compiler, where there is none
+ * @returns {Promise<Count>}
+ */
+export async function cudaKernels(mayInstall) {
+  const nvcc = mayInstall ? await ensureNvcc() : findNvcc();
+  if (nvcc === undefined) {
+    const note = "CUDA kernels not compiled: needs nvcc; npm test -- --all installs one (380 MB)";
+    return { passed: 0, failed: 0, skipped: 1, note };
+  }
+  say(`compiling the CUDA kernels with ${nvcc.program}`);
+  const folder = "build/cuda";
+  const env = environmentFor(inRoot(folder), nvcc);
+  const options = ["-DPIPO_CUDA=ON", "-DPIPO_CUDA_REPORT=ON"];
+  await buildNative({ folder, buildType: "Release", options, targets: ["pipo_device"], env });
+  checkCudaLibrary(inRoot(folder, "kernels/cuda/libpipo_cuda.so"));
+  const count = await runCtest({ folder, label: "device" });
+  const skipped = count.skipped === 0 ? {} : { note: "compiled; no NVIDIA device here to run the tests on" };
+  return { ...count, passed: count.passed + 1, ...skipped };
+}
+
+/** A kernel that keeps values in memory for want of registers waits for them; a few bytes outside of its loop do not matter. */
+const spillLimitBytes = 64;
+
+/** @param {string} library */
+function checkCudaLibrary(library) {
+  const uses = kernelReport(path.dirname(library));
+  console.log(reportTable(uses));
+  say(`libpipo_cuda.so has ${(statSync(library).size / 1e6).toFixed(1)} MB, with ${uses.length} kernels over all devices`);
+  const spilling = uses.filter(({ spillBytes }) => spillLimitBytes < spillBytes);
+  if (0 < spilling.length) throw new Trouble(`more than ${spillLimitBytes} bytes spilled:\n${reportTable(spilling)}`);
+}
+
+/**
  * @param {{ folder: string, buildType: string, options?: readonly string[], only?: string, parallel?: boolean, wrapper?: readonly string[] }} how
  *   `only` is a pattern of test names; `parallel` is for runs in which no test looks at the time
  * @returns {Promise<Count>}
  */
 async function ctest({ folder, buildType, options = [], only, parallel = false, wrapper = [] }) {
+  await buildNative({ folder, buildType, options: ["-DPIPO_CUDA=OFF", ...options] });
+  return runCtest({ folder, only, parallel, wrapper });
+}
+
+/**
+ * @param {{ folder: string, buildType: string, options: readonly string[], targets?: readonly string[], env?: NodeJS.ProcessEnv }} how
+ *   without `targets` everything is built
+ */
+async function buildNative({ folder, buildType, options, targets = [], env = process.env }) {
   await ensure(needs.nativeBuild);
   const place = inRoot(folder);
   const generator = ask("ninja", ["--version"]) === undefined ? [] : ["-G", "Ninja"];
   const configure = ["-S", inRoot(), "-B", place, `-DCMAKE_BUILD_TYPE=${buildType}`, "-DPIPO_BUILD_TESTS=ON", "-DPIPO_BUILD_ADDON=OFF"];
-  await run("cmake", [...configure, ...(existsSync(path.join(place, "CMakeCache.txt")) ? [] : generator), ...options], { quiet: true });
-  await run("cmake", ["--build", place, "--parallel", String(buildJobs)], { quiet: true, onOutput: showProgress });
-  const selection = [...(only === undefined ? [] : ["--tests-regex", only]), ...(parallel ? ["--parallel", String(buildJobs)] : [])];
+  await run("cmake", [...configure, ...(existsSync(path.join(place, "CMakeCache.txt")) ? [] : generator), ...options], { quiet: true, env });
+  const choice = targets.flatMap((target) => ["--target", target]);
+  await run("cmake", ["--build", place, "--parallel", String(buildJobs), ...choice], { quiet: true, onOutput: showProgress, env });
+}
+
+/**
+ * @param {{ folder: string, only?: string | undefined, label?: string, parallel?: boolean, wrapper?: readonly string[] }} how
+ * @returns {Promise<Count>}
+ */
+async function runCtest({ folder, only, label, parallel = false, wrapper = [] }) {
+  const place = inRoot(folder);
+  const selection = [
+    ...(only === undefined ? [] : ["--tests-regex", only]),
+    ...(label === undefined ? [] : ["--label-regex", label]),
+    ...(parallel ? ["--parallel", String(buildJobs)] : []),
+  ];
   const command = [...wrapper, "ctest", "--test-dir", place, "--verbose", ...selection];
   const output = await run(/** @type {string} */ (command[0]), command.slice(1), { quiet: true, returnOnFailure: true });
   const count = countNative(output);
@@ -128,19 +186,20 @@ async function ctest({ folder, buildType, options = [], only, parallel = false, 
 
 /**
  * Test programs print one line per case and end with "N passed, N failed"; ctest adds one line per program.
- * A program that broke off before its last line counts as one failure.
+ * A program that broke off before its last line counts as one failure, one that lacks its device as one skipped.
  * @param {string} output
  * @returns {Count}
  */
 export function countNative(output) {
   const sums = [...output.matchAll(/^\d+: (\d+) passed, (\d+) failed$/gm)];
+  const skipped = [...output.matchAll(/^\s*\d+\/\d+ Test\s+#\d+: .*\*\*\*Skipped/gm)].length;
   const passed = sums.reduce((sum, found) => sum + Number(found[1]), 0);
   const failedCases = sums.reduce((sum, found) => sum + Number(found[2]), 0);
-  const failedPrograms = [...output.matchAll(/^\s*\d+\/\d+ Test\s+#\d+: .*(?:\*\*\*|Not Run)/gm)].length;
+  const failedPrograms = [...output.matchAll(/^\s*\d+\/\d+ Test\s+#\d+: .*(?:\*\*\*(?!Skipped)|Not Run)/gm)].length;
   const programsWithFailedCases = sums.filter((found) => Number(found[2]) !== 0).length;
   const brokenOff = Math.max(0, failedPrograms - programsWithFailedCases);
-  if (sums.length === 0 && failedPrograms === 0) throw new Trouble("ctest ran no test program");
-  return { passed, failed: failedCases + brokenOff, skipped: 0 };
+  if (sums.length + failedPrograms + skipped === 0) throw new Trouble("ctest ran no test program");
+  return { passed, failed: failedCases + brokenOff, skipped };
 }
 
 /** All but the cases that went well. @param {string} output */
@@ -158,18 +217,12 @@ function failingLines(output) {
  */
 export async function trainingTests(mayInstall) {
   const environment = inRoot("training/.venv");
-  const python = path.join(environment, "bin/python");
-  if (!existsSync(path.join(environment, ".installed"))) {
-    if (!mayInstall) {
-      const note = "training not tested: npm test -- --all makes its environment (PyTorch, several hundred MB) and tests it";
-      return { passed: 0, failed: 0, skipped: 1, note };
-    }
-    await ensure(needs.training);
-    say("installing the training environment");
-    await run("python3", ["-m", "venv", environment], { quiet: true });
-    await run(python, ["-m", "pip", "install", "--quiet", "-e", `${inRoot("training")}[dev,adapters,plots]`], { quiet: true });
-    await run("touch", [path.join(environment, ".installed")]);
+  if (!mayInstall && !existsSync(path.join(environment, ".installed"))) {
+    const note = "training not tested: npm test -- --all makes its environment (PyTorch, several hundred MB) and tests it";
+    return { passed: 0, failed: 0, skipped: 1, note };
   }
+  const packages = ["-e", `${inRoot("training")}[dev,adapters,plots]`];
+  const python = await ensurePythonEnvironment(environment, packages, "the training environment");
   const output = await run(python, ["-m", "pytest", "-q"], { cwd: inRoot("training"), onOutput: () => {}, returnOnFailure: true });
   const summary = output.trim().split("\n").at(-1) ?? "";
   const number = (/** @type {string} */ what) => Number(summary.match(new RegExp(`(\\d+) ${what}`))?.[1] ?? 0);

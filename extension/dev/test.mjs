@@ -8,10 +8,11 @@ const isFull = process.env.CI === "true" || process.argv.includes("--all");
 /** @type {readonly { name: string, run: stages.Stage, isOnlyInFull?: boolean }[]} */
 const all = [
   { name: "types", run: stages.types },
-  { name: "build", run: stages.bundlesAndEngine },
+  { name: "build", run: () => stages.bundlesAndEngine(isFull) },
   { name: "node", run: stages.nodeTests },
   { name: "native", run: stages.nativeTests },
   { name: "neon", run: stages.armTests },
+  { name: "cuda", run: () => stages.cudaKernels(isFull) },
   { name: "e2e", run: stages.endToEnd },
   { name: "training", run: () => stages.trainingTests(isFull) },
   { name: "asan", run: stages.addressSanitizer, isOnlyInFull: true },
@@ -20,7 +21,7 @@ const all = [
 
 const help = `npm test [-- options]
   --only A,B  these stages alone: ${all.map(({ name }) => name).join(", ")}
-  --all       also the sanitizers and the training tests (as in CI)
+  --all       also the sanitizers, the training tests and the CUDA kernels (as in CI)
 `;
 
 main(async () => {

@@ -6,6 +6,15 @@ import { inRoot, Trouble } from "./shell.mjs";
 /** Headers that are compiled into the engine. */
 const compiledIn = ["node_modules/node-addon-api", "node_modules/node-api-headers"];
 
+/** Linked into the CUDA kernels. */
+const cudaRuntime = `${"=".repeat(80)}
+NVIDIA CUDA Runtime, in dist/libpipo_cuda.so where the package has that file
+${"=".repeat(80)}
+
+Copyright NVIDIA Corporation. All rights reserved. The runtime library is linked statically and distributed under the
+NVIDIA CUDA Toolkit End User License Agreement: https://docs.nvidia.com/cuda/eula/
+`;
+
 /**
  * @param {readonly string[]} inputs  files that went into the bundles, relative to the repository
  * @returns {string}
@@ -13,7 +22,7 @@ const compiledIn = ["node_modules/node-addon-api", "node_modules/node-api-header
 export function thirdPartyNotices(inputs) {
   const folders = new Set([...inputs.map(packageFolder).filter((folder) => folder !== undefined), ...compiledIn]);
   const parts = [...folders].sort().map(noticeOf);
-  return `This extension contains the following packages.\n\n${parts.join("\n")}`;
+  return `This extension contains the following packages.\n\n${[...parts, cudaRuntime].join("\n")}`;
 }
 
 /** `node_modules/a/lib/x.js` → `node_modules/a`; scoped and nested packages alike.

@@ -1,6 +1,9 @@
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { expect, inject, test } from "vitest";
+
+/** The build makes it where there is nvcc. */
+const builtCudaLibrary = path.resolve(import.meta.dirname, "../../dist/libpipo_cuda.so");
 
 function installedFiles(): readonly string[] {
   const extensions = path.join(path.dirname(inject("vscode").userData), "extensions");
@@ -29,6 +32,7 @@ test("what VS Code installed is the product and nothing else", () => {
       "dist/server.js",
       "dist/cli.js",
       "dist/pipo_engine.node",
+      ...(existsSync(builtCudaLibrary) ? ["dist/libpipo_cuda.so"] : []),
       "dist/third-party-notices.txt",
       "extension/media/icon.png",
     ]),

@@ -11,6 +11,11 @@ test("a program that breaks off before it has counted is a failure", () => {
   expect(countNative(output)).toEqual({ passed: 2, failed: 1, skipped: 0 });
 });
 
+test("a program without its device is skipped, not failed", () => {
+  const output = "1: no device\n1/2 Test #1: cuda_gemv_test ....***Skipped    0.1 sec\n2: 3 passed, 0 failed\n2/2 Test #2: kernels ....   Passed    0.1 sec\n";
+  expect(countNative(output)).toEqual({ passed: 3, failed: 0, skipped: 1 });
+});
+
 test("no program at all is an error, not a success", () => {
   expect(() => countNative("No tests were found!!!\n")).toThrow(/no test program/);
 });
