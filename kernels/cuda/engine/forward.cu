@@ -109,7 +109,6 @@ DeltaStepArgs delta_args(const Model& model, const LayerWeights& layer, const De
   args.mixed = model.workspace().mixed;
   args.gates = model.workspace().gates;
   args.scratch = model.workspace().delta_scratch;
-  args.exact = w.qkv.type == WeightType::kF32;
   return args;
 }
 
