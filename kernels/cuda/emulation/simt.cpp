@@ -1,7 +1,5 @@
 #include "kernels/cuda/emulation/simt.h"
 
-#include <csetjmp>
-
 #include <ucontext.h>
 
 #include <memory>
@@ -20,11 +18,16 @@ struct Barrier {
   unsigned generation = 0;
 };
 
+/// Where a stack goes on. The compiler's own jumps: the library's keep signal masks and clean-ups, which cost more than
+/// the kernels that are run here.
+using Jump = void*[5];
+
+/// One stack for every thread number. It is entered once and then takes the place of one thread after the other.
 struct Fiber {
-  ucontext_t context;  // only its first entry: switching contexts asks the kernel each time, jumping does not
-  jmp_buf jump;
+  ucontext_t context;
+  Jump jump;
   Thread place;
-  bool started = false, done = false;
+  bool entered = false, done = true;
   std::unique_ptr<unsigned char[]> stack;
 };
 
@@ -34,10 +37,12 @@ struct Block {
   Barrier barrier;
   std::vector<Barrier> warp_barriers;
   std::vector<int> warp_live;
-  std::vector<std::uint64_t> exchange;
+  // Two, in turns: who reads one cannot be overtaken by who writes the next.
+  std::vector<std::uint64_t> exchange[2];
+  std::vector<unsigned char> exchanges;  // of each thread, so far
   std::vector<unsigned char> shared;
   int current = 0;
-  jmp_buf scheduler;
+  Jump scheduler;
   const std::function<void()>* body = nullptr;
 };
 
@@ -48,33 +53,43 @@ std::mutex g_mutex;
 /// shows as a wrong result, and the same run shows it again.
 class Order {
  public:
-  void shuffle(std::vector<int>& values) {
-    for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[next() % i]);
+  explicit Order(int count) : count_(static_cast<std::uint32_t>(count)) {}
+  /// Another order of 0...count - 1.
+  void next() {
+    first_ = random() % count_;
+    do {
+      stride_ = 1 + random() % count_;
+    } while (std::gcd(stride_, count_) != 1);
   }
+  int at(int turn) const { return static_cast<int>((first_ + std::uint64_t{stride_} * turn) % count_); }
 
  private:
-  std::uint32_t next() {
-    state_ = state_ * 1664525u + 1013904223u;
-    return state_ >> 8;
+  static std::uint32_t random() {
+    static std::uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return state >> 8;
   }
-  std::uint32_t state_ = 1;
+  std::uint32_t count_, first_ = 0, stride_ = 1;
 };
-Order g_order;
 
-std::vector<int> counted(int count) {
-  std::vector<int> values(static_cast<std::size_t>(count));
-  std::iota(values.begin(), values.end(), 0);
-  return values;
+// A jump leaves registers changed in ways that the compiler must not reason about across these calls.
+#ifdef __clang__
+#define PIPO_OPAQUE [[gnu::noinline]]
+#else
+#define PIPO_OPAQUE [[gnu::noipa]]
+#endif
+
+PIPO_OPAQUE void leave() { __builtin_longjmp(g_block.scheduler, 1); }
+PIPO_OPAQUE void go_on(Fiber& fiber) { __builtin_longjmp(fiber.jump, 1); }
+
+PIPO_OPAQUE void yield() {
+  if (__builtin_setjmp(g_block.fibers[g_block.current].jump) == 0) leave();
 }
 
-void yield() {
-  if (_setjmp(g_block.fibers[g_block.current].jump) == 0) _longjmp(g_block.scheduler, 1);
-}
-
-void resume(Fiber& fiber) {
-  if (_setjmp(g_block.scheduler) != 0) return;
-  if (fiber.started) _longjmp(fiber.jump, 1);
-  fiber.started = true;
+PIPO_OPAQUE void resume(Fiber& fiber) {
+  if (__builtin_setjmp(g_block.scheduler) != 0) return;
+  if (fiber.entered) go_on(fiber);
+  fiber.entered = true;
   setcontext(&fiber.context);
 }
 
@@ -92,13 +107,24 @@ void wait(Barrier& barrier, int live) {
 }
 
 void entry() {
-  (*g_block.body)();
-  Block& b = g_block;
-  b.fibers[b.current].done = true;
-  const int warp = b.current / kWarp;
-  release_if_complete(b.barrier, --b.live);
-  release_if_complete(b.warp_barriers[warp], --b.warp_live[warp]);
-  yield();
+  for (;;) {
+    Block& b = g_block;
+    (*b.body)();
+    b.fibers[b.current].done = true;
+    const int warp = b.current / kWarp;
+    release_if_complete(b.barrier, --b.live);
+    release_if_complete(b.warp_barriers[warp], --b.warp_live[warp]);
+    yield();
+  }
+}
+
+void make_stack(Fiber& f) {
+  f.stack = std::make_unique<unsigned char[]>(kStackBytes);
+  getcontext(&f.context);
+  f.context.uc_stack.ss_sp = f.stack.get();
+  f.context.uc_stack.ss_size = kStackBytes;
+  f.context.uc_link = nullptr;
+  makecontext(&f.context, entry, 0);
 }
 
 void run_block(dim3 place, dim3 grid, dim3 block) {
@@ -109,26 +135,21 @@ void run_block(dim3 place, dim3 grid, dim3 block) {
   b.barrier = {};
   b.warp_barriers.assign(warps, {});
   b.warp_live.assign(warps, 0);
-  b.exchange.assign(warps * kWarp, 0);
+  for (auto& values : b.exchange) values.assign(warps * kWarp, 0);
+  b.exchanges.assign(b.count, 0);
   for (int i = 0; i < b.count; ++i) {
     Fiber& f = b.fibers[i];
     ++b.warp_live[i / kWarp];
-    f.started = f.done = false;
+    f.done = false;
     f.place = {dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y)), place, block, grid};
-    if (!f.stack) f.stack = std::make_unique<unsigned char[]>(kStackBytes);
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = kStackBytes;
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, entry, 0);
+    if (!f.stack) make_stack(f);
   }
-  std::vector<int> turns = counted(b.count);
+  Order order(b.count);
   while (b.live > 0) {
-    g_order.shuffle(turns);
-    for (const int i : turns) {
-      if (b.fibers[i].done) continue;
-      b.current = i;
-      resume(b.fibers[i]);
+    order.next();
+    for (int turn = 0; turn < b.count; ++turn) {
+      b.current = order.at(turn);
+      if (!b.fibers[b.current].done) resume(b.fibers[b.current]);
     }
   }
 }
@@ -148,28 +169,28 @@ void sync_warp() {
 int lane() { return g_block.current % kWarp; }
 
 const std::uint64_t* publish(std::uint64_t value) {
-  g_block.exchange[g_block.current] = value;
+  Block& b = g_block;
+  std::vector<std::uint64_t>& values = b.exchange[b.exchanges[b.current]++ % 2];
+  values[b.current] = value;
+  const int first = b.current / kWarp * kWarp;
   sync_warp();
-  return g_block.exchange.data() + g_block.current / kWarp * kWarp;
+  return values.data() + first;
 }
 
-std::uint64_t exchange(std::uint64_t value, int from) {
-  const int warp = g_block.current / kWarp;
-  g_block.exchange[g_block.current] = value;
-  sync_warp();
-  const std::uint64_t found = g_block.exchange[warp * kWarp + from];
-  sync_warp();
-  return found;
-}
+std::uint64_t exchange(std::uint64_t value, int from) { return publish(value)[from]; }
 
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body) {
   const std::lock_guard lock(g_mutex);
   g_block.body = &body;
   // Filled with NaN: what a kernel reads before writing shows.
   g_block.shared.assign(shared_bytes + 128, 0xff);
-  std::vector<int> blocks = counted(static_cast<int>(grid.x * grid.y * grid.z));
-  g_order.shuffle(blocks);
-  for (const int i : blocks) run_block(dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)), grid, block);
+  const int count = static_cast<int>(grid.x * grid.y * grid.z);
+  Order order(count);
+  order.next();
+  for (int turn = 0; turn < count; ++turn) {
+    const int i = order.at(turn);
+    run_block(dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)), grid, block);
+  }
 }
 
 }  // namespace pipo::simt
