@@ -14,7 +14,7 @@ extern "C" {
 #define PIPO_CUDA_API_VERSION 2u
 
 /// A request may stop at so many ids.
-#define PIPO_CUDA_MOST_STOP_IDS 32u
+#define PIPO_CUDA_MOST_STOP_IDS 1024u
 
 typedef enum PipoCudaStatus {
   kPipoCudaOk = 0,
