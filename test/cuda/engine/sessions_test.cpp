@@ -24,7 +24,7 @@ struct Both {
 TEST("prompts that go on, part and come back compute what they do on the CPU, no more and no less") {
   const Both both("tiny-4b");
   const auto on_device = both.device->create_session(64), on_cpu = both.cpu->create_session(64);
-  const auto prompt = test::random_ids(both.cpu->config(), 21, 1);
+  const auto prompt = test::random_ids(both.cpu->config(), 13, 1);
   const auto check = [&](const std::vector<std::int32_t>& ids, const std::string& what) {
     const GenerateRequest request = greedy(ids, 4, 0.4f);
     const GenerateResult found = on_device->generate(request), expected = on_cpu->generate(request);
@@ -40,9 +40,9 @@ TEST("prompts that go on, part and come back compute what they do on the CPU, no
   check(prompt, "again");
   check(joined(prompt, {5}), "one more id");
   auto other = prompt;
-  other[6] += 1;
+  other[6] = other[6] == 1 ? 2 : 1;
   check(other, "parted");
-  const std::vector<std::int32_t> even(prompt.begin(), prompt.begin() + 20);
+  const std::vector<std::int32_t> even(prompt.begin(), prompt.begin() + 12);
   const auto produced = check(even, "shorter");
   check(joined(joined(even, produced), {9, 8}), "gone on");
   CHECK(!slots.empty());
@@ -101,7 +101,7 @@ TEST("two sessions take turns, each with the tokens that it has alone") {
 TEST("a context beyond the first room grows without a change in what comes out") {
   const Both both("tiny-08b");
   const auto session = both.device->create_session(1024);
-  session->generate(greedy({1, 2, 3, 4}, 2));
+  session->generate(greedy({1, 2, 3, 4}, 1));
   // Room for many more than the first request's positions is made before the steps begin.
   int steps = 0;
   const GenerateResult grown =

@@ -47,14 +47,14 @@ void check_same(const Run& found, const Run& expected, const std::string& what) 
 std::vector<std::pair<std::string, GenerateRequest>> requests(const std::vector<std::int32_t>& prompt) {
   std::vector<std::pair<std::string, GenerateRequest>> all;
   const auto add = [&](const char* what, auto change) {
-    GenerateRequest request = greedy(prompt, 6, 0.5f);
+    GenerateRequest request = greedy(prompt, 5, 0.5f);
     change(request);
     all.emplace_back(what, std::move(request));
   };
   add("gated by confidence", [](GenerateRequest& r) { r.logprobs = true; });
   add("every draft kept, an odd number of tokens", [](GenerateRequest& r) {
     r.threshold = -1.0f;
-    r.max_new_tokens = 5;
+    r.max_new_tokens = 3;
   });
   add("no drafts", [](GenerateRequest& r) { r.threshold = 1.0f; });
   add("one token", [](GenerateRequest& r) { r.max_new_tokens = 1; });
@@ -85,7 +85,7 @@ std::vector<std::pair<std::string, GenerateRequest>> requests(const std::vector<
 
 void check_requests(DeviceStepping stepping, const std::string& name) {
   const auto device = test::load_on_device("tiny-4b", stepping), cpu = test::load_on_cpu("tiny-4b");
-  const auto prompt = test::random_ids(cpu->config(), 7, 1);
+  const auto prompt = test::random_ids(cpu->config(), 5, 1);
   const auto on_device = device->create_session(64), on_cpu = cpu->create_session(64);
   for (const auto& [what, request] : requests(prompt)) {
     check_same(run(*on_device, request), run(*on_cpu, request), name + ", " + what);

@@ -1,0 +1,15 @@
+#pragma once
+
+namespace pipo::test {
+
+/// What the failing library does from the order on.
+enum class Failure : int {
+  kNone,
+  kSmallDevice,  ///< the model does not fit, by the plan
+  kUpload,       ///< memory runs out while the model is uploaded
+  kRoom,         ///< no room for more than 256 positions
+  kExtend,       ///< the device breaks in a prefill
+  kStep,         ///< the device breaks in a step
+};
+
+}  // namespace pipo::test
