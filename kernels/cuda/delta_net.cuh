@@ -41,14 +41,13 @@ struct DeltaStepArgs {
   int rows = 1;
   float* mixed = nullptr;  ///< [rows, channels] scratch of the scan: q, k normed, v
   float* gates = nullptr;  ///< [rows, 2, n_value_heads] scratch of the scan: decay, beta
-  void* scratch = nullptr;   ///< delta_scratch_bytes(shape, rows)
+  bool exact = false;       ///< position by position whatever the rows: for weights in fp32
+  void* scratch = nullptr;  ///< delta_scratch_bytes(shape, rows)
   const int* enabled = nullptr;
 };
 
-/// What `scratch` holds for that many rows, 0 for one: products k q of every row and key head.
-inline std::int64_t delta_scratch_bytes(const DeltaShape& shape, int rows) {
-  return rows > 1 ? std::int64_t{rows} * shape.n_key_heads * 4 : 0;
-}
+/// What `scratch` holds for that many rows, 0 where nothing.
+inline std::int64_t delta_scratch_bytes(const DeltaShape&, int) { return 0; }
 
 /// SiLU of the convolution of channel c at row r.
 __device__ __forceinline__ float convolved(const DeltaStepArgs& a, int r, int position, int c) {

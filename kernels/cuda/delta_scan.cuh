@@ -16,37 +16,27 @@ constexpr int kScanPositions = 16;  ///< in a tile
 constexpr int kScanColumns = 32;    ///< of a block
 constexpr float kSmallDecay = 1e-6f;
 
-/// Convolution, norms and gates of many positions. Grid [rows]; one warp per key head in turn.
+/// Convolution, norms and gates of many positions. Grid [rows]; one warp per head in turn.
 static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a) {
-  constexpr int kPerLane = kMostDeltaDim / 32;
   const DeltaShape shape = a.shape;
   const int r = blockIdx.x, lane = threadIdx.x % 32, channels = shape.channels();
   wait_for_previous();
   const int position = *a.position;
   float* mixed = a.mixed + static_cast<std::int64_t>(r) * channels;
-  float* kq = static_cast<float*>(a.scratch) + static_cast<std::int64_t>(r) * shape.n_key_heads;
-  for (int head = threadIdx.x / 32; head < shape.n_key_heads; head += blockDim.x / 32) {
-    const int q_at = head * shape.key_dim, k_at = shape.key_width() + q_at;
-    float q[kPerLane], k[kPerLane], qq = 0.0f, kk = 0.0f, product = 0.0f;
+  for (int head = threadIdx.x / 32; head < 2 * shape.n_key_heads; head += blockDim.x / 32) {
+    const int at = head * shape.key_dim;
+    float values[kMostDeltaDim / 32], sum = 0.0f;
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
+    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
       const int e = lane + 32 * i;
-      q[i] = e < shape.key_dim ? convolved(a, r, position, q_at + e) : 0.0f;
-      k[i] = e < shape.key_dim ? convolved(a, r, position, k_at + e) : 0.0f;
-      qq += q[i] * q[i];
-      kk += k[i] * k[i];
-      product += q[i] * k[i];
+      values[i] = e < shape.key_dim ? convolved(a, r, position, at + e) : 0.0f;
+      sum += values[i] * values[i];
     }
-    const float q_scale = rsqrtf(warp_sum(qq) + 1e-6f) * rsqrtf(static_cast<float>(shape.key_dim));
-    const float k_scale = rsqrtf(warp_sum(kk) + 1e-6f);
-    product = warp_sum(product) * q_scale * k_scale;
-    if (lane == 0) kq[head] = product;
+    float scale = rsqrtf(warp_sum(sum) + 1e-6f);
+    if (head < shape.n_key_heads) scale *= rsqrtf(static_cast<float>(shape.key_dim));
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      const int e = lane + 32 * i;
-      if (e >= shape.key_dim) continue;
-      mixed[q_at + e] = q[i] * q_scale;
-      mixed[k_at + e] = k[i] * k_scale;
+    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
+      if (lane + 32 * i < shape.key_dim) mixed[at + lane + 32 * i] = values[i] * scale;
     }
   }
   for (int c = 2 * shape.key_width() + threadIdx.x; c < channels; c += blockDim.x) {
@@ -83,13 +73,26 @@ __device__ __forceinline__ void copy_scan_tile(const DeltaStepArgs& a, int row0,
   }
 }
 
-/// Decay, beta and k q of a tile's positions: thread 16 j + p holds number j of position p.
-__device__ __forceinline__ float scan_gate(const DeltaStepArgs& a, int row0, int head, int key_head) {
-  const int which = threadIdx.x / kScanPositions;
+/// Decay and beta of a tile's positions: thread 16 j + p holds number j of position p.
+__device__ __forceinline__ float scan_gate(const DeltaStepArgs& a, int row0, int head) {
   const std::int64_t row = row0 + threadIdx.x % kScanPositions;
-  if (which > 2 || row >= a.rows) return 0.0f;
-  if (which == 2) return static_cast<const float*>(a.scratch)[row * a.shape.n_key_heads + key_head];
-  return a.gates[(row * 2 + which) * a.shape.n_value_heads + head];
+  if (row >= a.rows) return 0.0f;
+  return a.gates[(row * 2 + threadIdx.x / kScanPositions) * a.shape.n_value_heads + head];
+}
+
+/// Products k q of a tile's positions, eight threads for each.
+template <int KeyRows>
+__device__ __forceinline__ void key_query_products(const ScanTile<KeyRows>& tile, float* products) {
+  static_assert(kScanPositions * 8 == kDeltaThreads);
+  const int p = threadIdx.x / 8;
+  float sum = 0.0f;
+#pragma unroll
+  for (int i = threadIdx.x % 8; i < KeyRows / 4; i += 8) {
+    const float4 k = *reinterpret_cast<const float4*>(tile.k[p] + 4 * i), q = *reinterpret_cast<const float4*>(tile.q[p] + 4 * i);
+    sum += k.x * q.x + k.y * q.y + k.z * q.z + k.w * q.w;
+  }
+  for (int mask = 1; mask < 8; mask *= 2) sum += __shfl_xor_sync(kFullWarp, sum, mask);
+  if (threadIdx.x % 8 == 0) products[p] = sum;
 }
 
 /// Groups: groups of 16 rows of the state. Grid [n_value_heads, slices of kScanColumns].
@@ -97,12 +100,12 @@ template <int Groups>
 __global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs a) {
   constexpr int kKeyRows = 16 * Groups;
   __shared__ ScanTile<kKeyRows> tiles[2];
-  __shared__ float gates[2][3][kScanPositions];
+  __shared__ float gates[2][2][kScanPositions], products[kScanPositions];
   const DeltaShape shape = a.shape;
   const int head = blockIdx.x, key_head = head / (shape.n_value_heads / shape.n_key_heads);
   const int slice = blockIdx.y * kScanColumns, part = threadIdx.x % 4, column = threadIdx.x / 4;
   const int columns = min(kScanColumns, shape.value_dim - slice);
-  const bool valid = column < columns, gate_thread = threadIdx.x < 3 * kScanPositions;
+  const bool valid = column < columns, gate_thread = threadIdx.x < 2 * kScanPositions;
   const int key_at = key_head * shape.key_dim, value_at = 2 * shape.key_width() + head * shape.value_dim + slice;
   if (shape.key_dim < kKeyRows) {
     float* all = reinterpret_cast<float*>(tiles);
@@ -123,7 +126,7 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs
   }
   copy_scan_tile<kKeyRows>(a, 0, key_at, value_at, columns, tiles[0]);
   commit_copies();
-  if (gate_thread) gates[0][threadIdx.x / kScanPositions][threadIdx.x % kScanPositions] = scan_gate(a, 0, head, key_head);
+  if (gate_thread) gates[0][threadIdx.x / kScanPositions][threadIdx.x % kScanPositions] = scan_gate(a, 0, head);
   float decay = 1.0f;
   float* out = a.out + head * shape.value_dim + slice + column;
   for (int row0 = 0; row0 < a.rows; row0 += kScanPositions) {
@@ -132,9 +135,11 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs
     __syncthreads();  // this tile is there; nobody reads the one before any more
     if (next < a.rows) copy_scan_tile<kKeyRows>(a, next, key_at, value_at, columns, tiles[1 - stage]);
     commit_copies();
-    const float next_gate = gate_thread ? scan_gate(a, next, head, key_head) : 0.0f;
+    const float next_gate = gate_thread ? scan_gate(a, next, head) : 0.0f;
     const ScanTile<kKeyRows>& tile = tiles[stage];
     const int count = min(kScanPositions, a.rows - row0);
+    key_query_products<kKeyRows>(tile, products);
+    __syncthreads();
     float4 k[Groups];
 #pragma unroll
     for (int i = 0; i < Groups; ++i) k[i] = *reinterpret_cast<const float4*>(tile.k[0] + row_of(i, 0));
@@ -189,7 +194,7 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs
       o += __shfl_xor_sync(kFullWarp, o, 1);
       o += __shfl_xor_sync(kFullWarp, o, 2);
       if (part == 0 && valid) {
-        out[static_cast<std::int64_t>(row0 + p) * shape.value_width()] = decay * o + u * gates[stage][2][p];
+        out[static_cast<std::int64_t>(row0 + p) * shape.value_width()] = decay * o + u * products[p];
       }
     }
     // Other threads may still read this tile's gates, none those of the next.

@@ -92,7 +92,7 @@ int delta_scan(const Queue& queue, const DeltaStepArgs& args) {
 }
 
 int delta_rows(const Queue& queue, const DeltaStepArgs& args) {
-  if (args.scratch == nullptr || args.shape.key_dim % 4 != 0 || args.shape.value_dim % 4 != 0) return kUnsupportedShape;
+  if (args.shape.key_dim % 4 != 0 || args.shape.value_dim % 4 != 0) return kUnsupportedShape;
   int failed = launch({dim3(args.rows), dim3(kDeltaThreads), 0, queue.stream}, delta_prepare_kernel, args);
   if (failed == 0) failed = delta_scan(queue, args);
   if (failed == 0) failed = launch({dim3(queue.multiprocessors), dim3(256), 0, queue.stream}, delta_ring_kernel, args);
