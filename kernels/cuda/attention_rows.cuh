@@ -37,7 +37,6 @@ inline std::int64_t attention_rows_scratch_bytes(int head_dim, int multiprocesso
 
 constexpr int kAppendThreads = 256;
 constexpr int kMostRotaryDim = 256;
-constexpr float kLog2E = 1.44269504f;
 
 /// One warp: values[i] = element lane + 32 i of RoPE(x rms(x) (1 + w)). Rotated elements meet through `shared`.
 template <int HeadDim>

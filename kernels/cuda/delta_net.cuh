@@ -41,13 +41,11 @@ struct DeltaStepArgs {
   int rows = 1;
   float* mixed = nullptr;  ///< [rows, channels] scratch of the scan: q, k normed, v
   float* gates = nullptr;  ///< [rows, 2, n_value_heads] scratch of the scan: decay, beta
-  bool exact = false;       ///< position by position whatever the rows: for weights in fp32
-  void* scratch = nullptr;  ///< delta_scratch_bytes(shape, rows)
+  bool exact = false;             ///< position by position whatever the rows: for weights in fp32
+  void* scratch = nullptr;        ///< for runs in chunks; without enough of it positions go one after another
+  std::int64_t scratch_bytes = 0;
   const int* enabled = nullptr;
 };
-
-/// What `scratch` holds for that many rows, 0 where nothing.
-inline std::int64_t delta_scratch_bytes(const DeltaShape&, int) { return 0; }
 
 /// SiLU of the convolution of channel c at row r.
 __device__ __forceinline__ float convolved(const DeltaStepArgs& a, int r, int position, int c) {

@@ -16,8 +16,9 @@ constexpr int kScanPositions = 16;  ///< in a tile
 constexpr int kScanColumns = 32;    ///< of a block
 constexpr float kSmallDecay = 1e-6f;
 
-/// Convolution, norms and gates of many positions. Grid [rows]; one warp per head in turn.
-static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a) {
+/// Convolution, norms and gates of many positions. Grid [rows]; one warp per head in turn. `rounded`: queries and keys
+/// become what the tensor cores read of them.
+static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a, bool rounded) {
   const DeltaShape shape = a.shape;
   const int r = blockIdx.x, lane = threadIdx.x % 32, channels = shape.channels();
   wait_for_previous();
@@ -36,7 +37,8 @@ static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(Del
     if (head < shape.n_key_heads) scale *= rsqrtf(static_cast<float>(shape.key_dim));
 #pragma unroll
     for (int i = 0; i < kMostDeltaDim / 32; ++i) {
-      if (lane + 32 * i < shape.key_dim) mixed[at + lane + 32 * i] = values[i] * scale;
+      const float value = values[i] * scale;
+      if (lane + 32 * i < shape.key_dim) mixed[at + lane + 32 * i] = rounded ? __uint_as_float(rounded_tf32(value)) : value;
     }
   }
   for (int c = 2 * shape.key_width() + threadIdx.x; c < channels; c += blockDim.x) {

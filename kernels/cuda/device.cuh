@@ -14,6 +14,7 @@
 namespace pipo::cuda {
 
 constexpr unsigned kFullWarp = 0xffffffffu;
+constexpr float kLog2E = 1.44269504f;
 
 #ifdef __CUDACC__
 using Stream = cudaStream_t;
