@@ -18,31 +18,47 @@ constexpr int kChunk = 64;
 constexpr int kChunkRecord = kChunk * kChunk + 2 * kChunk;  ///< floats of a chunk and head: products, e^L, e^(L_last - L)
 constexpr float kLeastLogDecay = -30.0f;  ///< below it nothing is left in fp32
 
-/// Operands of both matrices are taken in the order 0, 2, 4, 6, 1, 3, 5, 7 of their eight inner elements, so that a
-/// thread's two lie side by side, and a product's result can be the next one's operand as it is.
-__device__ __forceinline__ void result_as_operand(const float (&c)[4], unsigned (&a)[4]) {
-  a[0] = rounded_tf32(c[0]), a[1] = rounded_tf32(c[2]), a[2] = rounded_tf32(c[1]), a[3] = rounded_tf32(c[3]);
+/// A product's result is the next one's operand as it is: with the inner elements taken in the order 0, 2, 4, 6, 1, 3, 5,
+/// 7 on both sides, a thread holds what it needs.
+__device__ __forceinline__ void result_as_operand(const float (&c)[4], unsigned half, unsigned (&a)[4]) {
+  a[0] = __float_as_uint(c[0]) + half, a[1] = __float_as_uint(c[2]) + half;
+  a[2] = __float_as_uint(c[1]) + half, a[3] = __float_as_uint(c[3]) + half;
 }
-__device__ __forceinline__ void load_pair(const float* at, unsigned& low, unsigned& high) {
-  const uint2 pair = *reinterpret_cast<const uint2*>(at);
-  low = pair.x, high = pair.y;
+/// Loads of operands from shared memory, in the order of the program: brought forward they would take the registers.
+__device__ __forceinline__ uint2 load_pair(const float* at) {
+#ifdef __CUDA_ARCH__
+  uint2 v;
+  asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];"
+               : "=r"(v.x), "=r"(v.y) : "r"(static_cast<unsigned>(__cvta_generic_to_shared(at))) : "memory");
+  return v;
+#else
+  return *reinterpret_cast<const uint2*>(at);
+#endif
 }
-
+__device__ __forceinline__ unsigned load_one(const void* at) {
+#ifdef __CUDA_ARCH__
+  unsigned v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(static_cast<unsigned>(__cvta_generic_to_shared(at))) : "memory");
+  return v;
+#else
+  return *static_cast<const unsigned*>(at);
+#endif
+}
 __device__ __forceinline__ void load_eight(const float* at, float (&v)[8]) {
   const float4 low = *reinterpret_cast<const float4*>(at), high = *reinterpret_cast<const float4*>(at + 4);
   v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
   v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
 }
 
-/// Strides in shared memory without bank conflicts: of matrices whose neighbouring elements are a product's inner ones,
-/// and of those where they are its columns.
-constexpr int inner_stride(int width) { return width + 8; }
+/// Strides in shared memory without bank conflicts: where a thread reads two inner elements of a product side by side,
+/// and where it reads columns.
+constexpr int pair_stride(int width) { return width + 8; }
 constexpr int column_stride(int width) { return width + 4; }
 
 template <int KeyDim>
 struct ChunkShared {
-  alignas(16) float q[kChunk * inner_stride(KeyDim)];  // later V, then U
-  alignas(16) float k[kChunk * inner_stride(KeyDim)];  // later W
+  alignas(16) float q[kChunk * pair_stride(KeyDim)];  // later V, then U
+  alignas(16) float k[kChunk * pair_stride(KeyDim)];  // later W
   alignas(16) float a[kChunk * column_stride(kChunk)];  // A turned: [j][i]
   float log_decay[kChunk], beta[kChunk];
 };
@@ -81,23 +97,18 @@ __device__ __forceinline__ void copy_chunk(const float* from, std::int64_t strid
   }
 }
 
-/// Products of the warp's 16 rows of `rows` with rows 8 j... of `columns`, j = 0...7 up to the diagonal.
+/// Products of the warp's 16 rows of `rows` with all of `columns`.
 template <int KeyDim>
-__device__ __forceinline__ void lower_products(const float* rows, const float* columns, float (&c)[kChunk / 8][4]) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, last = 2 * warp + 1;
-#pragma unroll
+__device__ __forceinline__ void row_products(const float* rows, const float* columns, float (&c)[kChunk / 8][4]) {
+  constexpr int kStride = pair_stride(KeyDim);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll 2  // the sums of both products fill the registers
   for (int k = 0; k < KeyDim / 8; ++k) {
-    unsigned x[4];
-    const float* at = rows + (warp * 16 + lane / 4) * inner_stride(KeyDim) + k * 8 + lane % 4 * 2;
-    load_pair(at, x[0], x[2]);
-    load_pair(at + 8 * inner_stride(KeyDim), x[1], x[3]);
+    const int at = lane / 4 * kStride + k * 8 + lane % 4 * 2;
+    const uint2 low = load_pair(rows + warp * 16 * kStride + at), high = load_pair(rows + (warp * 16 + 8) * kStride + at);
+    const unsigned x[4] = {low.x, high.x, low.y, high.y};
 #pragma unroll
-    for (int j = 0; j < kChunk / 8; ++j) {
-      if (j > last) continue;  // the same for the whole warp
-      unsigned y[2];
-      load_pair(columns + (j * 8 + lane / 4) * inner_stride(KeyDim) + k * 8 + lane % 4 * 2, y[0], y[1]);
-      multiply_add_tf32(c[j], x, y);
-    }
+    for (int j = 0; j < kChunk / 8; ++j) multiply_add_tf32(c[j], x, load_pair(columns + j * 8 * kStride + at));
   }
 }
 
@@ -105,7 +116,7 @@ __device__ __forceinline__ void lower_products(const float* rows, const float* c
 /// beta e^L and beta.
 template <int KeyDim>
 __device__ __forceinline__ void solve_columns(ChunkShared<KeyDim>& s, int column) {
-  constexpr int kRows = 8, kStride = inner_stride(KeyDim);
+  constexpr int kRows = 8, kStride = pair_stride(KeyDim);
   float *w = s.k + column, *u = s.q + column;
   for (int block = 0; block < kChunk; block += kRows) {
     float x[kRows], y[kRows];
@@ -148,7 +159,7 @@ template <int KeyDim>
 __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArgs a) {
   PIPO_DYNAMIC_SHARED(dynamic);
   auto& s = *reinterpret_cast<ChunkShared<KeyDim>*>(dynamic);
-  constexpr int kStride = inner_stride(KeyDim);
+  constexpr int kStride = pair_stride(KeyDim);
   const DeltaShape shape = a.shape;
   const int row0 = blockIdx.x * kChunk, head = blockIdx.y, rows = min(kChunk, a.rows - row0);
   const int key_at = head / (shape.n_value_heads / shape.n_key_heads) * KeyDim;
@@ -166,8 +177,8 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArg
   __syncthreads();
 
   float keys[kChunk / 8][4] = {}, queries[kChunk / 8][4] = {};
-  lower_products<KeyDim>(s.k, s.k, keys);
-  lower_products<KeyDim>(s.q, s.k, queries);
+  row_products<KeyDim>(s.k, s.k, keys);
+  row_products<KeyDim>(s.q, s.k, queries);
 #pragma unroll
   for (int j = 0; j < kChunk / 8; ++j) {
 #pragma unroll
@@ -200,171 +211,200 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArg
   }
 }
 
-/// Pieces of a chunk in the order of their use: halves of W and Q, the products, halves of K; each goes through one of
-/// kPieceBuffers places in shared memory, the others of which are being filled.
-constexpr int kPieceRows = kChunk / 2, kPieces = 7, kPieceBuffers = 5;
-constexpr int kStateWarps = 2, kStateThreads = 32 * kStateWarps, kStateColumns = 16 * kStateWarps;
+/// Pieces of a chunk in the order of their use: halves of Q and W, the products, halves of K. Two warps of a block bring
+/// them to one of kPieceBuffers places in shared memory while the two others compute.
+constexpr int kPieceRows = kChunk / 2, kPieces = 7, kProductsPiece = 4, kPieceBuffers = 5;
+constexpr int kStateWarps = 2, kStateColumns = 16 * kStateWarps;
+constexpr int kLoaders = kDeltaThreads - 32 * kStateWarps;
+constexpr int kDecaysAt = kChunk * pair_stride(kChunk);  ///< behind the products
 
 template <int KeyDim>
 constexpr int piece_floats() {
-  return kPieceRows * inner_stride(KeyDim) > kChunk * inner_stride(kChunk) ? kPieceRows * inner_stride(KeyDim)
-                                                                          : kChunk * inner_stride(kChunk);
+  const int rows = kPieceRows * pair_stride(KeyDim), products = kDecaysAt + 2 * kChunk;
+  return rows > products ? rows : products;
 }
+
+/// What of the inputs a block of delta_chunk_state_kernel works on.
+struct ChunkPlace {
+  int head, key_at, value_at, channels;
+};
 
 /// Starts the copies of piece number `piece` of the whole run. Rows behind the end are read from the last one: what they
 /// meet is zero.
 template <int KeyDim>
-__device__ __forceinline__ void copy_piece(const DeltaStepArgs& a, int piece, int head, int key_at, int value_at, float* to) {
-  const int chunk = piece / kPieces, which = piece % kPieces;
-  const DeltaShape& shape = a.shape;
-  if (which == 4) {
-    const float* record =
-        static_cast<const float*>(a.scratch) + (static_cast<std::int64_t>(chunk) * shape.n_value_heads + head) * kChunkRecord;
-    for (int i = threadIdx.x; i < kChunk * kChunk / 4; i += kStateThreads) {
-      copy_async(to + i / (kChunk / 4) * inner_stride(kChunk) + i % (kChunk / 4) * 4, record + i * 4);
+__device__ __forceinline__ void copy_piece(const DeltaStepArgs& a, const ChunkPlace& place, int piece, float* to) {
+  const int chunk = piece / kPieces, which = piece % kPieces, thread = threadIdx.x - 32 * kStateWarps;
+  if (which == kProductsPiece) {
+    const float* record = static_cast<const float*>(a.scratch) +
+                          (static_cast<std::int64_t>(chunk) * a.shape.n_value_heads + place.head) * kChunkRecord;
+    for (int i = thread; i < kChunkRecord / 4; i += kLoaders) {
+      const int row = i / (kChunk / 4), e = i % (kChunk / 4) * 4;
+      copy_async(row < kChunk ? to + row * pair_stride(kChunk) + e : to + kDecaysAt + i * 4 - kChunk * kChunk, record + i * 4);
     }
     return;
   }
-  const int half = which < 4 ? which % 2 : which - 5, row0 = chunk * kChunk + half * kPieceRows;
-  const int at = which < 2 ? value_at : which < 4 ? key_at : shape.key_width() + key_at;
-  const int stride = which < 4 ? inner_stride(KeyDim) : column_stride(KeyDim);
-  for (int i = threadIdx.x; i < kPieceRows * (KeyDim / 4); i += kStateThreads) {
+  const bool keys = which > kProductsPiece;
+  const int row0 = chunk * kChunk + (keys ? which - kProductsPiece - 1 : which % 2) * kPieceRows;
+  const int at = which / 2 == 1 ? place.value_at : place.key_at + (keys ? a.shape.key_width() : 0);
+  const int stride = keys ? column_stride(KeyDim) : pair_stride(KeyDim);
+#pragma unroll 4
+  for (int i = thread; i < kPieceRows * (KeyDim / 4); i += kLoaders) {
     const int row = i / (KeyDim / 4), e = i % (KeyDim / 4) * 4;
     const std::int64_t from = min(row0 + row, a.rows - 1);
-    copy_async(to + row * stride + e, a.mixed + from * shape.channels() + at + e);
+    copy_async(to + row * stride + e, a.mixed + from * place.channels + at + e);
   }
 }
 
-/// c [16 columns of the state, positions of a piece] = S^T times the piece's rows.
+/// The loading warps' part: a piece is announced at the barrier that also frees the place of the piece before.
 template <int KeyDim>
-__device__ __forceinline__ void state_products(const float (&s)[KeyDim / 8][4], const float* piece,
-                                               float (&c)[kChunk / 8][4], int half) {
+__device__ void load_pieces(const DeltaStepArgs& a, const ChunkPlace& place, int pieces, float* buffers) {
+  constexpr int kFloats = piece_floats<KeyDim>();
+  for (int i = 0; i < kPieceBuffers - 1; ++i) {
+    if (i < pieces) copy_piece<KeyDim>(a, place, i, buffers + i * kFloats);
+    commit_copies();
+  }
+  for (int i = 0; i < pieces; ++i) {
+    wait_copies<kPieceBuffers - 2>();
+    __syncthreads();
+    const int next = i + kPieceBuffers - 1;
+    if (next < pieces) copy_piece<KeyDim>(a, place, next, buffers + next % kPieceBuffers * kFloats);
+    commit_copies();
+  }
+  wait_copies<0>();
+}
+
+/// c [16 columns of the state, positions of a piece] = S^T times the piece's rows. The state is kept turned: tile t of a
+/// thread holds, of the state's columns `column` and 8 more, the rows (keys) 8 t + 2 (lane % 4) and the next.
+template <int KeyDim>
+__device__ __forceinline__ void state_products(const float (&s)[KeyDim / 8][4], const float* piece, unsigned half,
+                                               float (*c)[4]) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int k = 0; k < KeyDim / 8; ++k) {
     unsigned x[4];
-    result_as_operand(s[k], x);
+    result_as_operand(s[k], half, x);
 #pragma unroll
     for (int j = 0; j < kPieceRows / 8; ++j) {
-      unsigned y[2];
-      load_pair(piece + (j * 8 + lane / 4) * inner_stride(KeyDim) + k * 8 + lane % 4 * 2, y[0], y[1]);
-      multiply_add_tf32(c[half * (kPieceRows / 8) + j], x, y);
+      const float* row = piece + (j * 8 + lane / 4) * pair_stride(KeyDim) + k * 8 + lane % 4 * 2;
+      multiply_add_tf32(c[j], x, load_pair(row));
+    }
+  }
+}
+
+/// s += n^T times the piece's keys; n [16 columns of the state, positions of a piece].
+template <int KeyDim>
+__device__ __forceinline__ void add_keys(const float (*n)[4], const float* piece, unsigned half,
+                                         float (&s)[KeyDim / 8][4]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < kPieceRows / 8; ++k) {
+    unsigned x[4];
+    result_as_operand(n[k], half, x);
+#pragma unroll
+    for (int j = 0; j < KeyDim / 8; ++j) {
+      const float* at = piece + (k * 8 + lane % 4 * 2) * column_stride(KeyDim) + j * 8 + lane / 4;
+      multiply_add_tf32(s[j], x, {load_one(at), load_one(at + column_stride(KeyDim))});
+    }
+  }
+}
+
+/// o += n^T times the products, of which those of earlier rows with later positions are zero.
+__device__ __forceinline__ void add_products(const float (&n)[kChunk / 8][4], const float* products, unsigned half,
+                                             float (&o)[kChunk / 8][4]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < kChunk / 8; ++k) {
+    unsigned x[4];
+    result_as_operand(n[k], half, x);
+#pragma unroll
+    for (int j = k; j < kChunk / 8; ++j) {
+      multiply_add_tf32(o[j], x, load_pair(products + (j * 8 + lane / 4) * pair_stride(kChunk) + k * 8 + lane % 4 * 2));
     }
   }
 }
 
 /// The state's way through the chunks. Grid [n_value_heads, slices of kStateColumns].
 template <int KeyDim>
-__global__ void __launch_bounds__(kStateThreads) delta_chunk_state_kernel(DeltaStepArgs a) {
+__global__ void __launch_bounds__(kDeltaThreads) delta_chunk_state_kernel(DeltaStepArgs a) {
   PIPO_DYNAMIC_SHARED(dynamic);
+  // Read anew where they are used: what follows from numbers that it knows, the whole rounded state or the places of the
+  // output, the compiler would keep in registers.
+  __shared__ unsigned half, row_step;
   float* buffers = reinterpret_cast<float*>(dynamic);
-  constexpr int kTiles = kChunk / 8, kFloats = piece_floats<KeyDim>();
+  constexpr int kTiles = kChunk / 8, kHalf = kTiles / 2;
   const DeltaShape shape = a.shape;
-  const int head = blockIdx.x, lane = threadIdx.x % 32, width = shape.value_width();
-  const int key_at = head / (shape.n_value_heads / shape.n_key_heads) * KeyDim;
-  const int value_at = 2 * shape.key_width() + head * shape.value_dim;
-  const int column = blockIdx.y * kStateColumns + threadIdx.x / 32 * 16 + lane / 4;  // and 8 more
-  const int chunks = (a.rows + kChunk - 1) / kChunk, pieces = chunks * kPieces;
+  const int head = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = shape.value_width();
+  const ChunkPlace place{head, head / (shape.n_value_heads / shape.n_key_heads) * KeyDim,
+                         2 * shape.key_width() + head * KeyDim, shape.channels()};
+  const int chunks = (a.rows + kChunk - 1) / kChunk;
+  if (threadIdx.x == 0) half = kTf32Half, row_step = static_cast<unsigned>(width);
   wait_for_previous();
-  int piece = 0;
-#pragma unroll
-  for (int i = 0; i < kPieceBuffers - 1; ++i) {
-    if (i < pieces) copy_piece<KeyDim>(a, i, head, key_at, value_at, buffers + i * kFloats);
-    commit_copies();
-  }
-  // The next piece; the place of the one before it is filled again.
-  const auto advance = [&] {
-    wait_copies<kPieceBuffers - 2>();
-    __syncthreads();
-    const int next = piece + kPieceBuffers - 1;
-    if (next < pieces) copy_piece<KeyDim>(a, next, head, key_at, value_at, buffers + next % kPieceBuffers * kFloats);
-    commit_copies();
-    return static_cast<const float*>(buffers + piece++ % kPieceBuffers * kFloats);
-  };
+  if (warp >= kStateWarps) return load_pieces<KeyDim>(a, place, chunks * kPieces, buffers);
 
-  float* state = a.state + static_cast<std::int64_t>(head) * KeyDim * shape.value_dim + column;
-  const auto state_at = [&](int tile, int e) { return (tile * 8 + lane % 4 * 2 + e % 2) * shape.value_dim + e / 2 * 8; };
-  float s[KeyDim / 8][4];  // turned: rows are the state's columns
+  int piece = 0;
+  const auto next_piece = [&] {
+    __syncthreads();
+    return static_cast<const float*>(buffers + piece++ % kPieceBuffers * piece_floats<KeyDim>());
+  };
+  const int column = blockIdx.y * kStateColumns + warp * 16 + lane / 4;
+  float* state = a.state + static_cast<std::int64_t>(head) * KeyDim * KeyDim + column;
+  const auto key = [&](int tile, int e) { return tile * 8 + lane % 4 * 2 + e; };
+  float s[KeyDim / 8][4];
 #pragma unroll
-  for (int k = 0; k < KeyDim / 8; ++k) {
+  for (int t = 0; t < KeyDim / 8; ++t) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) s[k][e] = state[state_at(k, e)];
+    for (int e = 0; e < 4; ++e) s[t][e] = state[key(t, e % 2) * KeyDim + e / 2 * 8];
   }
+#pragma unroll 1
   for (int chunk = 0; chunk < chunks; ++chunk) {
-    const int row0 = chunk * kChunk, rows = min(kChunk, a.rows - row0);
-    const float* decays = static_cast<const float*>(a.scratch) +
-                          (static_cast<std::int64_t>(chunk) * shape.n_value_heads + head) * kChunkRecord + kChunk * kChunk;
-    float* out = a.out + static_cast<std::int64_t>(row0) * width + head * shape.value_dim + column;
+    const int mine = lane % 4 * 2, rows = a.rows - chunk * kChunk - mine;  // of this thread's first position on
+    const float* from = a.out + (static_cast<std::int64_t>(chunk) * kChunk + mine) * width + head * KeyDim + column;
     float n[kTiles][4], o[kTiles][4] = {};
 #pragma unroll
-    for (int j = 0; j < kTiles; ++j) {
+    for (int j = 0; j < kTiles; ++j, from += 8 * width) {  // U with the other sign; it arrives during the queries' work
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int position = j * 8 + lane % 4 * 2 + e % 2;
-        n[j][e] = position < rows ? -out[position * width + e / 2 * 8] : 0.0f;  // -U
-      }
+      for (int e = 0; e < 4; ++e) n[j][e] = j * 8 + e % 2 < rows ? -from[e % 2 * width + e / 2 * 8] : 0.0f;
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) state_products<KeyDim>(s, advance(), n, half);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) state_products<KeyDim>(s, advance(), o, half);
-    const float* products = advance();
+    for (int i = 0; i < 4; ++i) {
+      const float* rows_piece = next_piece();
+      state_products<KeyDim>(s, rows_piece, load_one(&half), (i < 2 ? o : n) + i % 2 * kHalf);
+    }
+    const float *products = next_piece(), *decays = products + kDecaysAt;
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) {
+      const float2 decay = *reinterpret_cast<const float2*>(decays + j * 8 + mine);
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int position = j * 8 + lane % 4 * 2 + e % 2;
-        n[j][e] = position < rows ? -n[j][e] : 0.0f;
-        o[j][e] *= decays[position];
+        n[j][e] = j * 8 + e % 2 < rows ? -n[j][e] : 0.0f;
+        o[j][e] *= e % 2 == 0 ? decay.x : decay.y;
       }
     }
+    add_products(n, products, kTf32Half, o);
+    const int step = static_cast<int>(load_one(&row_step));
+    float* to = a.out + (static_cast<std::int64_t>(chunk) * kChunk + mine) * step + head * KeyDim + column;
 #pragma unroll
-    for (int k = 0; k < kTiles; ++k) {
-      unsigned x[4];
-      result_as_operand(n[k], x);
-#pragma unroll
-      for (int j = k; j < kTiles; ++j) {  // rows before these positions do not see them
-        unsigned y[2];
-        load_pair(products + (j * 8 + lane / 4) * inner_stride(kChunk) + k * 8 + lane % 4 * 2, y[0], y[1]);
-        multiply_add_tf32(o[j], x, y);
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < kTiles; ++j) {
+    for (int j = 0; j < kTiles; ++j, to += 8 * step) {
+      const float2 left = *reinterpret_cast<const float2*>(decays + kChunk + j * 8 + mine);
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int position = j * 8 + lane % 4 * 2 + e % 2;
-        n[j][e] *= decays[kChunk + position];
-        if (position < rows) out[position * width + e / 2 * 8] = o[j][e];
+        n[j][e] *= e % 2 == 0 ? left.x : left.y;
+        if (j * 8 + e % 2 < rows) to[e % 2 * step + e / 2 * 8] = o[j][e];
       }
     }
     const float all = decays[kChunk - 1];
 #pragma unroll
-    for (int k = 0; k < KeyDim / 8; ++k) {
+    for (int t = 0; t < KeyDim / 8; ++t) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) s[k][e] *= all;
+      for (int e = 0; e < 4; ++e) s[t][e] *= all;
     }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float* keys = advance();
-#pragma unroll
-      for (int k = 0; k < kPieceRows / 8; ++k) {
-        unsigned x[4];
-        result_as_operand(n[half * (kPieceRows / 8) + k], x);
-#pragma unroll
-        for (int j = 0; j < KeyDim / 8; ++j) {
-          const float* at = keys + (k * 8 + lane % 4 * 2) * column_stride(KeyDim) + j * 8 + lane / 4;
-          const unsigned y[2] = {__float_as_uint(at[0]), __float_as_uint(at[column_stride(KeyDim)])};
-          multiply_add_tf32(s[j], x, y);
-        }
-      }
-    }
+    add_keys<KeyDim>(n, next_piece(), kTf32Half, s);
+    add_keys<KeyDim>(n + kHalf, next_piece(), kTf32Half, s);
   }
-  wait_copies<0>();
 #pragma unroll
-  for (int k = 0; k < KeyDim / 8; ++k) {
+  for (int t = 0; t < KeyDim / 8; ++t) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) state[state_at(k, e)] = s[k][e];
+    for (int e = 0; e < 4; ++e) state[key(t, e % 2) * KeyDim + e / 2 * 8] = s[t][e];
   }
 }
 

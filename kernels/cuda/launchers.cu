@@ -97,7 +97,7 @@ int delta_chunks(const Queue& queue, const DeltaStepArgs& args) {
   const int failed = launch({dim3(chunks, heads), dim3(kDeltaThreads), sizeof(ChunkShared<KeyDim>), queue.stream},
                             delta_chunk_kernel<KeyDim>, args);
   if (failed != 0) return failed;
-  const Shape shape{dim3(heads, KeyDim / kStateColumns), dim3(kStateThreads), kPieceBuffers * piece_floats<KeyDim>() * 4,
+  const Shape shape{dim3(heads, KeyDim / kStateColumns), dim3(kDeltaThreads), kPieceBuffers * piece_floats<KeyDim>() * 4,
                     queue.stream};
   return launch(shape, delta_chunk_state_kernel<KeyDim>, args);
 }

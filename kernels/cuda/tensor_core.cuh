@@ -99,30 +99,24 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[
 #endif
 }
 
-/// The 19 bits of a float that the tensor cores read as tf32, to the nearest.
-__device__ __forceinline__ unsigned rounded_tf32(float x) {
-#ifdef __CUDA_ARCH__
-  unsigned rounded;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
-  return rounded;
-#else
-  return (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
-#endif
-}
+/// What added to a float's bits makes its upper 19, all that the tensor cores read of a tf32, the nearest ones.
+constexpr unsigned kTf32Half = 0x1000u;
+__device__ __forceinline__ unsigned rounded_tf32(float x) { return __float_as_uint(x) + kTf32Half; }
 
 /// d [16, 8] += a [16, 8] b [8, 8], tf32 in, fp32 out. Lane l holds of a: rows l / 4 and 8 more of column l % 4, then of
 /// 4 more; of b: rows l % 4 and 4 more of column l / 4; of d: rows l / 4 and 8 more, columns 2 (l % 4) and the next.
-__device__ __forceinline__ void multiply_add_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+__device__ __forceinline__ void multiply_add_tf32(float (&d)[4], const unsigned (&a)[4], uint2 b) {
 #ifdef __CUDA_ARCH__
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
 #elif !defined(__CUDACC__)
   struct Held {
-    const unsigned *a, *b;
-  } mine{a, b};
+    const unsigned* a;
+    unsigned b[2];
+  } mine{a, {b.x, b.y}};
   const std::uint64_t* warp = simt::publish(reinterpret_cast<std::uintptr_t>(&mine));
-  const auto held = [&](int lane) { return *reinterpret_cast<const Held*>(warp[lane]); };
+  const auto held = [&](int lane) -> const Held& { return *reinterpret_cast<const Held*>(warp[lane]); };
   const auto read = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000u); };
   const int lane = simt::lane();
   for (int k = 0; k < 8; ++k) {
