@@ -95,6 +95,17 @@ __device__ __forceinline__ uint4 load_stream(const void* at) {
 #endif
 }
 
+/// What another block of this launch has written: past the first-level cache.
+__device__ __forceinline__ float load_l2(const float* at) {
+#ifdef __CUDA_ARCH__
+  float v;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(at) : "memory");
+  return v;
+#else
+  return *at;
+#endif
+}
+
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) v += __shfl_xor_sync(kFullWarp, v, mask);

@@ -27,6 +27,15 @@ struct GemmArgs {
   int m = 0;
 };
 
+/// What becomes of a sum: output `column` of position `row`.
+__device__ __forceinline__ void put_result(const GemmArgs& a, int row, int column, float v) {
+  if (a.bias != nullptr) v += a.bias[column];
+  if (a.silu_output) v = silu(v);
+  const std::int64_t at = row * a.y_stride + column;
+  if (a.y != nullptr) v = a.y[at] = a.accumulate ? a.y[at] + v : v;
+  if (a.y_bf16 != nullptr) a.y_bf16[at] = float_to_bf16(v);
+}
+
 /// Byte offset of the 16-byte piece `piece` (0...3) of row `row` in a tile of 64-byte rows. Eight neighbouring rows at
 /// one piece fall on eight different groups of four banks.
 __device__ __forceinline__ int tile_offset(int row, int piece) {
@@ -124,12 +133,7 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int row = m0 + warp_m + i * 16 + lane / 4 + e / 2 * 8, column = n0 + warp_n + j * 8 + lane % 4 * 2 + e % 2;
-        if (row >= a.m || column >= a.w.n) continue;
-        float v = sums[i][j][e] + (a.bias != nullptr ? a.bias[column] : 0.0f);
-        if (a.silu_output) v = silu(v);
-        const std::int64_t at = row * a.y_stride + column;
-        if (a.y != nullptr) v = a.y[at] = a.accumulate ? a.y[at] + v : v;
-        if (a.y_bf16 != nullptr) a.y_bf16[at] = float_to_bf16(v);
+        if (row < a.m && column < a.w.n) put_result(a, row, column, sums[i][j][e]);
       }
     }
   }

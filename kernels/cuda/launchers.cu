@@ -5,29 +5,6 @@ namespace {
 
 constexpr int kUnsupportedShape = -1;  ///< no runtime error has a negative code
 
-template <WeightType W>
-int gemv_of(const Queue& queue, const GemvArgs& args, int positions) {
-  // Few rows: one per group of lanes, so that every multiprocessor has work; many rows: more bytes in flight per lane.
-  int rows = 0;
-  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) rows += args.terms[t].w.n;
-  const int warps = queue.multiprocessors * kGemvWarps * 3;
-  const int per_warp = 32 / lanes_per_row(W);
-  const int wanted = args.gate_up ? 2 : (rows > 4 * warps * per_warp ? 4 : rows > 2 * warps * per_warp ? 2 : 1);
-  const int rows_each = args.gate_up ? wanted / 2 : wanted;
-  int units = 0;
-  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) {
-    units += (args.terms[t].w.n + rows_each * per_warp - 1) / (rows_each * per_warp);
-  }
-  const int blocks = min((units + kGemvWarps - 1) / kGemvWarps, queue.multiprocessors * (wanted <= 2 ? 4 : 3));
-  const Shape shape{dim3(blocks, positions), dim3(kGemvThreads),
-                    gemv_shared_bytes(args.terms[0].w.k_padded, is_quantised(W)), queue.stream, queue.overlap};
-  switch (wanted) {
-    case 1: return launch(shape, gemv_kernel<W, 1>, args);
-    case 2: return launch(shape, gemv_kernel<W, 2>, args);
-    default: return launch(shape, gemv_kernel<W, 4>, args);
-  }
-}
-
 template <int HeadDim, bool F32>
 int attention_of(const Queue& queue, const AttentionStepArgs& args) {
   const Shape shape{dim3(args.n_kv_heads, args.splits), dim3(kAttentionThreads), 0, queue.stream, queue.overlap};
@@ -114,31 +91,6 @@ int delta_rows(const Queue& queue, const DeltaStepArgs& args) {
 }
 
 }  // namespace
-
-int gemv(const Queue& queue, const GemvArgs& args, int positions) {
-  for (int t = 1; t < args.n_terms; ++t) {
-    const Matrix &first = args.terms[0].w, &other = args.terms[t].w;
-    if (first.type != other.type || first.k != other.k || first.group != other.group) return kUnsupportedShape;
-  }
-  switch (args.terms[0].w.type) {
-    case WeightType::kF32: return gemv_of<WeightType::kF32>(queue, args, positions);
-    case WeightType::kBf16: return gemv_of<WeightType::kBf16>(queue, args, positions);
-    case WeightType::kInt8: return gemv_of<WeightType::kInt8>(queue, args, positions);
-    case WeightType::kInt4: return gemv_of<WeightType::kInt4>(queue, args, positions);
-  }
-  return kUnsupportedShape;
-}
-
-int gemm(const Queue& queue, const GemmArgs& args) {
-  const dim3 grid((args.w.n + kGemmN - 1) / kGemmN, (args.m + kGemmM - 1) / kGemmM);
-  const Shape shape{grid, dim3(kGemmThreads), kGemmSharedBytes, queue.stream, queue.overlap};
-  switch (args.w.type) {
-    case WeightType::kBf16: return launch(shape, gemm_kernel<WeightType::kBf16>, args);
-    case WeightType::kInt8: return launch(shape, gemm_kernel<WeightType::kInt8>, args);
-    case WeightType::kInt4: return launch(shape, gemm_kernel<WeightType::kInt4>, args);
-    default: return kUnsupportedShape;
-  }
-}
 
 int prepare_rows(const Queue& queue, const RowsInput& args) {
   if (args.rows == 0) return 0;

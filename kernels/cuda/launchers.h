@@ -11,6 +11,7 @@
 #include "kernels/cuda/repack.cuh"
 #include "kernels/cuda/rows.cuh"
 #include "kernels/cuda/sample_draw.cuh"
+#include "kernels/cuda/skinny.cuh"
 
 /// Host functions that start kernels. Each returns the runtime's error code, 0 for success.
 namespace pipo::cuda {
@@ -21,10 +22,16 @@ struct Queue {
   int multiprocessors = 1;
   bool overlap = false;  ///< programmatic dependent launch
   int shared_bytes = 99 << 10;  ///< most shared memory of a block: this much on every device from sm_80 on
+  /// kWorkspaceBytes of device memory, zeroed once, for the launches of this stream alone; null: products of several
+  /// positions do not cut k into slices, which is slower for few positions and few rows.
+  void* workspace = nullptr;
 };
+/// Counters, then partial sums.
+inline constexpr std::size_t kWorkspaceCounters = 4096;
+inline constexpr std::size_t kWorkspaceBytes = kWorkspaceCounters * 4 + (std::size_t{16} << 20);
 
 int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);
-/// Many positions; weights in bf16, int8 or int4.
+/// Several positions, any number of them; weights in bf16, int8 or int4. Reads them once for up to 32 positions.
 int gemm(const Queue& queue, const GemmArgs& args);
 /// fp32 rows to bf16 rows as gemm reads them, normed or gated on the way.
 int prepare_rows(const Queue& queue, const RowsInput& args);

@@ -25,6 +25,15 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global) {
   *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
 #endif
 }
+/// Copies 4 bytes likewise.
+__device__ __forceinline__ void copy_async_word(void* shared, const void* global) {
+#ifdef __CUDA_ARCH__
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(global) : "memory");
+#else
+  *static_cast<unsigned*>(shared) = *static_cast<const unsigned*>(global);
+#endif
+}
 __device__ __forceinline__ void commit_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -1,0 +1,111 @@
+/// Starts the products: chooses kernel, rows per warp and grid.
+#include "kernels/cuda/launchers.h"
+
+namespace pipo::cuda {
+namespace {
+
+constexpr int kUnsupportedShape = -1;  ///< no runtime error has a negative code
+
+template <WeightType W>
+int gemv_of(const Queue& queue, const GemvArgs& args, int positions) {
+  // Few rows: one per group of lanes, so that every multiprocessor has work; many rows: more bytes in flight per lane.
+  int rows = 0;
+  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) rows += args.terms[t].w.n;
+  const int warps = queue.multiprocessors * kGemvWarps * 3;
+  const int per_warp = 32 / lanes_per_row(W);
+  const int wanted = args.gate_up ? 2 : (rows > 4 * warps * per_warp ? 4 : rows > 2 * warps * per_warp ? 2 : 1);
+  const int rows_each = args.gate_up ? wanted / 2 : wanted;
+  int units = 0;
+  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) {
+    units += (args.terms[t].w.n + rows_each * per_warp - 1) / (rows_each * per_warp);
+  }
+  const int blocks = min((units + kGemvWarps - 1) / kGemvWarps, queue.multiprocessors * (wanted <= 2 ? 4 : 3));
+  const Shape shape{dim3(blocks, positions), dim3(kGemvThreads),
+                    gemv_shared_bytes(args.terms[0].w.k_padded, is_quantised(W)), queue.stream, queue.overlap};
+  switch (wanted) {
+    case 1: return launch(shape, gemv_kernel<W, 1>, args);
+    case 2: return launch(shape, gemv_kernel<W, 2>, args);
+    default: return launch(shape, gemv_kernel<W, 4>, args);
+  }
+}
+
+/// How few positions are cut; no slices where they would not fit in the workspace or in shared memory.
+template <WeightType W, int Columns>
+bool plan_skinny(const Queue& queue, const GemmArgs& args, SkinnyPlan* plan) {
+  // Two blocks share a multiprocessor, unless the inputs of many positions need the room.
+  const int half = max(queue.shared_bytes / 2 - 1024, 99 << 10);
+  constexpr int kStatic = 128;
+  const int shared = (Columns < 4 ? min(half, queue.shared_bytes) : queue.shared_bytes) - kStatic;
+  const int step_bytes = skinny_step_inputs(W) / 32 * Columns * kSkinnyBlockBytes;
+  const int most_steps = (shared - skinny_fixed_bytes(W, Columns)) / step_bytes;
+  const int steps = (args.w.k + skinny_step_inputs(W) - 1) / skinny_step_inputs(W);
+  const int tiles = (args.w.n + kSkinnyRows - 1) / kSkinnyRows;
+  if (most_steps < 1) return false;
+  plan->slices = (steps + most_steps - 1) / most_steps;
+  if (queue.workspace != nullptr && tiles * plan->slices < queue.multiprocessors) {
+    // Too few rows for the device: more slices, each with work for all warps of a block.
+    plan->slices = max(plan->slices, min((queue.multiprocessors + tiles - 1) / tiles, steps / kSkinnyWarps));
+  }
+  plan->steps = (steps + plan->slices - 1) / plan->slices;
+  plan->slices = (steps + plan->steps - 1) / plan->steps;
+  const int blocks = max(1, queue.multiprocessors * 2 / plan->slices);
+  plan->tiles_per_block = (tiles + blocks - 1) / blocks;
+  if (plan->slices == 1) return true;
+  if (queue.workspace == nullptr) return false;
+  plan->arrived = static_cast<unsigned*>(queue.workspace);
+  plan->partials = reinterpret_cast<float*>(plan->arrived + kWorkspaceCounters);
+  const std::int64_t partial_bytes = std::int64_t{plan->slices} * tiles * skinny_outputs(Columns) * 4;
+  return partial_bytes <= static_cast<std::int64_t>(kWorkspaceBytes - kWorkspaceCounters * 4) &&
+         (tiles + plan->tiles_per_block - 1) / plan->tiles_per_block <= static_cast<int>(kWorkspaceCounters);
+}
+
+template <WeightType W, int Columns>
+int skinny_of(const Queue& queue, const GemmArgs& args, bool* served) {
+  SkinnyPlan plan;
+  *served = plan_skinny<W, Columns>(queue, args, &plan);
+  if (!*served) return 0;
+  const int tiles = (args.w.n + kSkinnyRows - 1) / kSkinnyRows;
+  const int inputs = plan.steps * skinny_step_inputs(W) / 32 * Columns * kSkinnyBlockBytes;
+  const Shape shape{dim3((tiles + plan.tiles_per_block - 1) / plan.tiles_per_block, plan.slices), dim3(kSkinnyThreads),
+                    static_cast<std::size_t>(skinny_fixed_bytes(W, Columns) + inputs), queue.stream, queue.overlap};
+  return launch(shape, skinny_kernel<W, Columns>, args, plan);
+}
+
+template <WeightType W>
+int gemm_of(const Queue& queue, const GemmArgs& args) {
+  bool served = false;
+  int failed = 0;
+  if (args.m <= 8) failed = skinny_of<W, 1>(queue, args, &served);
+  else if (args.m <= 16) failed = skinny_of<W, 2>(queue, args, &served);
+  else if (args.m <= kSkinnyMost) failed = skinny_of<W, 4>(queue, args, &served);
+  if (served) return failed;
+  const dim3 grid((args.w.n + kGemmN - 1) / kGemmN, (args.m + kGemmM - 1) / kGemmM);
+  return launch({grid, dim3(kGemmThreads), kGemmSharedBytes, queue.stream, queue.overlap}, gemm_kernel<W>, args);
+}
+
+}  // namespace
+
+int gemv(const Queue& queue, const GemvArgs& args, int positions) {
+  for (int t = 1; t < args.n_terms; ++t) {
+    const Matrix &first = args.terms[0].w, &other = args.terms[t].w;
+    if (first.type != other.type || first.k != other.k || first.group != other.group) return kUnsupportedShape;
+  }
+  switch (args.terms[0].w.type) {
+    case WeightType::kF32: return gemv_of<WeightType::kF32>(queue, args, positions);
+    case WeightType::kBf16: return gemv_of<WeightType::kBf16>(queue, args, positions);
+    case WeightType::kInt8: return gemv_of<WeightType::kInt8>(queue, args, positions);
+    case WeightType::kInt4: return gemv_of<WeightType::kInt4>(queue, args, positions);
+  }
+  return kUnsupportedShape;
+}
+
+int gemm(const Queue& queue, const GemmArgs& args) {
+  switch (args.w.type) {
+    case WeightType::kBf16: return gemm_of<WeightType::kBf16>(queue, args);
+    case WeightType::kInt8: return gemm_of<WeightType::kInt8>(queue, args);
+    case WeightType::kInt4: return gemm_of<WeightType::kInt4>(queue, args);
+    default: return kUnsupportedShape;
+  }
+}
+
+}  // namespace pipo::cuda
