@@ -34,7 +34,7 @@ struct Shape {
 #ifdef __CUDACC__
 template <class... P, class... A>
 int launch(const Shape& s, void (*kernel)(P...), A... args) {
-  constexpr std::size_t kWithoutAsking = 48 << 10;
+  constexpr std::size_t kWithoutAsking = 47 << 10;  // of 48, which static shared memory takes from too
   if (s.shared_bytes > kWithoutAsking) {
     const cudaError_t raised = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                     cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -128,6 +128,21 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
   for (int i = 0; i < warps; ++i) sum += scratch[i];  // the same order in every thread
   __syncthreads();
   return sum;
+}
+
+/// True in the one of `count` blocks that comes here last, and in all its threads; it sees what all of them wrote before.
+/// The counter is zero again afterwards.
+__device__ __forceinline__ bool last_to_arrive(unsigned* arrived, int count) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(arrived, 1u) == static_cast<unsigned>(count - 1);
+    if (last) *arrived = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return last;
 }
 
 __device__ __forceinline__ float bf16_to_float(std::uint16_t x) {

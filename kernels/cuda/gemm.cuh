@@ -3,17 +3,18 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/tensor_core.cuh"
+#include "kernels/cuda/weight_pairs.cuh"
 
 /// Y = X W^T for many positions, on the tensor cores in bf16 with fp32 sums. X [m, k_padded] is bf16; weights are bf16
 /// rows, or int8 and int4 ones that become bf16 on the way into shared memory: once per tile, for all its positions.
 ///
-/// A block makes a 128 x 128 tile of Y with 8 warps of 64 x 32. Both inputs go through shared memory in tiles of 32
-/// along k, three in flight; 16-byte pieces are placed so that reading fragments meets no bank twice.
+/// A block makes a tile of Y, 128 or 64 positions by 128 rows of W, with 8 warps. Both inputs go through shared memory
+/// in tiles of 32 along k, three in flight; 16-byte pieces are placed so that reading fragments meets no bank twice.
+/// Where Y has few tiles, k is cut into slices, and the block that finishes last adds their sums up.
 namespace pipo::cuda {
 
 constexpr int kGemmM = 128, kGemmN = 128, kGemmK = 32, kGemmStages = 3, kGemmThreads = 256;
-constexpr int kGemmTileBytes = kGemmM * kGemmK * 2;
-constexpr int kGemmSharedBytes = kGemmStages * 2 * kGemmTileBytes;
+constexpr int gemm_stage_bytes(int rows) { return (rows + kGemmN) * kGemmK * 2; }
 
 struct GemmArgs {
   const std::uint16_t* x = nullptr;  ///< [m, k_padded] bf16, zeros beyond k
@@ -25,6 +26,13 @@ struct GemmArgs {
   bool accumulate = false;           ///< adds to y
   bool silu_output = false;
   int m = 0;
+};
+
+/// How k is cut: grid [tiles of n, tiles of m, slices].
+struct GemmPlan {
+  int slices = 1, tiles = 0;    ///< tiles of k in one slice
+  float* partials = nullptr;    ///< [slices, tiles of Y, sums of a tile], where there are several slices
+  unsigned* arrived = nullptr;  ///< [tiles of Y], zero between launches
 };
 
 /// What becomes of a sum: output `column` of position `row`.
@@ -42,92 +50,148 @@ __device__ __forceinline__ int tile_offset(int row, int piece) {
   return row * (kGemmK * 2) + ((piece ^ ((row >> 1) & 3)) * 16);
 }
 
-/// 8 weights of a row from input k0 (a multiple of 8) on, as four words of bf16 pairs.
+/// A thread's share of a tile of quantised weights: 16 inputs of one row, from when they are asked for until they are
+/// put into shared memory as bf16, while the products of another tile are made.
 template <WeightType W>
-__device__ __forceinline__ uint4 eight_weights(const Matrix& w, std::int64_t row, int k0) {
-  const std::uint8_t* at = w.rows + row * row_bytes(W, w.k_padded);
-  float v[8];
-  const float scale = bf16_to_float(w.scales[row * (w.k_padded / w.group) + k0 / w.group]);
-  if constexpr (W == WeightType::kInt8) {
-    const uint2 q = *reinterpret_cast<const uint2*>(at + k0);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[i] = scale * static_cast<float>(static_cast<std::int8_t>(q.x >> (8 * i)));
-      v[4 + i] = scale * static_cast<float>(static_cast<std::int8_t>(q.y >> (8 * i)));
-    }
-  } else {
-    // Words 0...3 of 32 inputs hold inputs 4 j... in low and 16 + 4 j... in high nibbles.
-    const uint2 q = *reinterpret_cast<const uint2*>(at + k0 / 32 * 16 + (k0 % 16) / 4 * 4);
-    const int shift = k0 % 32 >= 16 ? 4 : 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[i] = scale * static_cast<float>(static_cast<int>(q.x >> (8 * i + shift) & 15u) - 8);
-      v[4 + i] = scale * static_cast<float>(static_cast<int>(q.y >> (8 * i + shift) & 15u) - 8);
-    }
-  }
-  return make_uint4(bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7]));
-}
+struct HeldWeights {
+  uint4 q;
+  unsigned scale;
 
-/// Starts the copies of one tile of both inputs. Rows beyond the edge are read from the last one and never stored.
-template <WeightType W>
-__device__ __forceinline__ void load_tiles(const GemmArgs& a, int m0, int n0, int k0, unsigned char* x_tile,
-                                           unsigned char* w_tile) {
-#pragma unroll
-  for (int i = 0; i < kGemmM * 4 / kGemmThreads; ++i) {
-    const int index = threadIdx.x + i * kGemmThreads, row = index / 4, piece = index % 4;
-    const std::int64_t x_row = min(m0 + row, a.m - 1), w_row = min(n0 + row, a.w.n - 1);
-    copy_async(x_tile + tile_offset(row, piece), a.x + x_row * a.w.k_padded + k0 + piece * 8);
-    if constexpr (W == WeightType::kBf16) {
-      copy_async(w_tile + tile_offset(row, piece), a.w.rows + (w_row * a.w.k_padded + k0 + piece * 8) * 2);
+  __device__ __forceinline__ void load(const Matrix& w, int n0, int k0) {
+    const int half = threadIdx.x % 2, shift = w.group == 32 ? 5 : 6;
+    const std::int64_t row = min(n0 + static_cast<int>(threadIdx.x / 2), w.n - 1);
+    const std::uint8_t* at = w.rows + row * row_bytes(W, w.k_padded);
+    if constexpr (W == WeightType::kInt8) {
+      q = *reinterpret_cast<const uint4*>(at + k0 + half * 16);
     } else {
-      *reinterpret_cast<uint4*>(w_tile + tile_offset(row, piece)) = eight_weights<W>(a.w, w_row, k0 + piece * 8);
+      const uint2 words = *reinterpret_cast<const uint2*>(at + k0 / 2 + half * 8);
+      q = make_uint4(words.x, words.y, 0, 0);
+    }
+    scale = w.scales[row * (w.k_padded >> shift) + (k0 >> shift)];
+  }
+
+  __device__ __forceinline__ void store(unsigned char* tile) const {
+    const int row = threadIdx.x / 2, half = threadIdx.x % 2;
+    const float whole = bf16_to_float(static_cast<std::uint16_t>(scale)) * kShrunk;
+    const unsigned s = bf16_pair(whole, whole);
+    const auto put = [&](int piece, uint2 low, uint2 high) {
+      *reinterpret_cast<uint4*>(tile + tile_offset(row, piece)) = make_uint4(low.x, low.y, high.x, high.y);
+    };
+    if constexpr (W == WeightType::kInt8) {
+      const auto four = [&](unsigned word) {
+        word ^= 0x80808080u;
+        return in_order(byte_pair(word), byte_pair(word >> 8), s);
+      };
+      put(half * 2, four(q.x), four(q.y));
+      put(half * 2 + 1, four(q.z), four(q.w));
+    } else {
+      // Two words hold 8 inputs in their low nibbles and the 8 that lie 16 further on in the high ones.
+      const auto low = [&](unsigned word) { return in_order(low_nibble_pair(word), low_nibble_pair(word >> 8), s); };
+      const auto high = [&](unsigned word) { return in_order(high_nibble_pair(word), high_nibble_pair(word >> 8), s); };
+      put(half, low(q.x), low(q.y));
+      put(half + 2, high(q.x), high(q.y));
+    }
+  }
+};
+
+/// Starts the copies of a tile [Rows, kGemmK] of bf16 whose rows are `pitch` apart. Rows beyond the last are read from
+/// it and never stored.
+template <int Rows>
+__device__ __forceinline__ void copy_tile(const std::uint16_t* from, std::int64_t pitch, int row0, int last, int k0,
+                                          unsigned char* tile) {
+#pragma unroll
+  for (int i = 0; i < Rows * 4 / kGemmThreads; ++i) {
+    const int index = threadIdx.x + i * kGemmThreads, row = index / 4, piece = index % 4;
+    copy_async(tile + tile_offset(row, piece), from + min(row0 + row, last) * pitch + k0 + piece * 8);
+  }
+}
+
+/// Adds one tile's products to a warp's `sums`: Fragments x 16 positions, 32 rows of W.
+template <int Fragments>
+__device__ __forceinline__ void multiply_tile(const unsigned char* x_tile, const unsigned char* w_tile, int warp_m,
+                                              int warp_n, float (&sums)[Fragments][4][4]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < kGemmK / 16; ++k) {
+    unsigned x[Fragments][4], w[2][4];
+#pragma unroll
+    for (int i = 0; i < Fragments; ++i) {
+      load_matrices(x[i], x_tile + tile_offset(warp_m + i * 16 + lane % 16, k * 2 + lane / 16));
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {  // 16 columns: two 8 x 8 blocks for each half of k
+      load_matrices(w[j], w_tile + tile_offset(warp_n + j * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+    }
+#pragma unroll
+    for (int i = 0; i < Fragments; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) multiply_add(sums[i][j], x[i], w[j / 2] + j % 2 * 2);
     }
   }
 }
 
-/// Grid [tiles of n, tiles of m].
-template <WeightType W>
-__global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a) {
+/// Leaves a block's sums of its slice; true in the block that came last, whose `sums` are then those of all slices.
+template <int Fragments>
+__device__ __forceinline__ bool join_slices(const GemmPlan& p, float (&sums)[Fragments][4][4]) {
+  constexpr int kSums = Fragments * 16;
+  const int tile = blockIdx.y * gridDim.x + blockIdx.x, tiles = gridDim.x * gridDim.y;
+  const auto at = [&](int slice, int i) {
+    return p.partials + ((static_cast<std::int64_t>(slice) * tiles + tile) * kSums + i) * kGemmThreads + threadIdx.x;
+  };
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) *at(blockIdx.z, i) = sums[i / 16][i / 4 % 4][i % 4];
+  if (!last_to_arrive(p.arrived + tile, p.slices)) return false;
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) sums[i / 16][i / 4 % 4][i % 4] = 0.0f;
+  for (int s = 0; s < p.slices; ++s) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) sums[i / 16][i / 4 % 4][i % 4] += load_l2(at(s, i));
+  }
+  return true;
+}
+
+template <WeightType W, int Rows>
+__global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmPlan p) {
   PIPO_DYNAMIC_SHARED(shared);
-  const int m0 = blockIdx.y * kGemmM, n0 = blockIdx.x * kGemmN, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int warp_m = warp / 4 * 64, warp_n = warp % 4 * 32, tiles = a.w.k_padded / kGemmK;
-  const auto x_tile = [&](int t) { return shared + t % kGemmStages * 2 * kGemmTileBytes; };
-  const auto w_tile = [&](int t) { return x_tile(t) + kGemmTileBytes; };
+  constexpr int kFragments = Rows / 32, kStageBytes = gemm_stage_bytes(Rows);
+  const int m0 = blockIdx.y * Rows, n0 = blockIdx.x * kGemmN, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warp_m = warp / 4 * (Rows / 2), warp_n = warp % 4 * 32, first = blockIdx.z * p.tiles;
+  const int tiles = min(p.tiles, (a.w.k + kGemmK - 1) / kGemmK - first);
+  const auto x_tile = [&](int t) { return shared + t % kGemmStages * kStageBytes; };
+  const auto w_tile = [&](int t) { return x_tile(t) + Rows * kGemmK * 2; };
+  HeldWeights<W> held;
+  const auto start = [&](int t) {
+    if (t < tiles) {
+      const int k0 = (first + t) * kGemmK;
+      copy_tile<Rows>(a.x, a.w.k_padded, m0, a.m - 1, k0, x_tile(t));
+      if constexpr (is_quantised(W)) held.load(a.w, n0, k0);
+      else copy_tile<kGemmN>(reinterpret_cast<const std::uint16_t*>(a.w.rows), a.w.k_padded, n0, a.w.n - 1, k0, w_tile(t));
+    }
+    commit_copies();
+  };
+  const auto settle = [&](int t) {
+    if constexpr (is_quantised(W)) {
+      if (t < tiles) held.store(w_tile(t));
+    }
+  };
+  release_next();
   wait_for_previous();
-  float sums[4][4][4] = {};  // [16 rows][8 columns][fragment]
+  float sums[kFragments][4][4] = {};  // [16 rows][8 columns][fragment]
 #pragma unroll
   for (int t = 0; t < kGemmStages - 1; ++t) {
-    if (t < tiles) load_tiles<W>(a, m0, n0, t * kGemmK, x_tile(t), w_tile(t));
-    commit_copies();
+    start(t);
+    settle(t);
   }
   for (int t = 0; t < tiles; ++t) {
     wait_copies<kGemmStages - 2>();
     __syncthreads();
-    if (t + kGemmStages - 1 < tiles) {
-      const int next = t + kGemmStages - 1;
-      load_tiles<W>(a, m0, n0, next * kGemmK, x_tile(next), w_tile(next));
-    }
-    commit_copies();
-#pragma unroll
-    for (int k = 0; k < kGemmK / 16; ++k) {
-      unsigned x[4][4], w[2][4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        load_matrices(x[i], x_tile(t) + tile_offset(warp_m + i * 16 + lane % 16, k * 2 + lane / 16));
-      }
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {  // 16 columns: two 8 x 8 blocks for each half of k
-        load_matrices(w[j], w_tile(t) + tile_offset(warp_n + j * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) multiply_add(sums[i][j], x[i], w[j / 2] + j % 2 * 2);
-      }
-    }
+    start(t + kGemmStages - 1);
+    multiply_tile(x_tile(t), w_tile(t), warp_m, warp_n, sums);
+    settle(t + kGemmStages - 1);
   }
+  if (p.slices > 1 && !join_slices(p, sums)) return;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kFragments; ++i) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
 #pragma unroll

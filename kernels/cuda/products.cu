@@ -71,6 +71,31 @@ int skinny_of(const Queue& queue, const GemmArgs& args, bool* served) {
   return launch(shape, skinny_kernel<W, Columns>, args, plan);
 }
 
+/// Tiles of Y for every multiprocessor to hold two: with fewer, k is cut, as far as the partial sums have room and each
+/// slice is long enough to be worth its start.
+template <WeightType W, int Rows>
+int tiled_of(const Queue& queue, const GemmArgs& args) {
+  constexpr int kLeastTiles = 8;
+  const dim3 tiles((args.w.n + kGemmN - 1) / kGemmN, (args.m + Rows - 1) / Rows);
+  const int count = tiles.x * tiles.y, k_tiles = (args.w.k + kGemmK - 1) / kGemmK;
+  GemmPlan plan;
+  if (queue.workspace != nullptr && count <= static_cast<int>(kWorkspaceCounters)) {
+    constexpr std::size_t kRoom = (kWorkspaceBytes - kWorkspaceCounters * 4) / (Rows * kGemmN * 4);
+    const int most = min(queue.multiprocessors * 2, static_cast<int>(kRoom));
+    plan.slices = max(1, min(most / count, k_tiles / kLeastTiles));
+    plan.arrived = static_cast<unsigned*>(queue.workspace);
+    plan.partials = reinterpret_cast<float*>(plan.arrived + kWorkspaceCounters);
+  }
+  plan.tiles = (k_tiles + plan.slices - 1) / plan.slices;
+  plan.slices = (k_tiles + plan.tiles - 1) / plan.tiles;
+  const Shape shape{dim3(tiles.x, tiles.y, plan.slices), dim3(kGemmThreads), kGemmStages * gemm_stage_bytes(Rows),
+                    queue.stream, queue.overlap};
+  return launch(shape, gemm_kernel<W, Rows>, args, plan);
+}
+
+/// Where the narrow products end: a tile multiplies 64 positions at least, 128 operations per weight. At about 450 T/s
+/// that takes as long as reading int8 at 3.5 TB/s, so that few positions would pay for many; and a tile has only 8 KB
+/// of weights on their way. Up to 32 positions the narrow ones read less than they would wait for.
 template <WeightType W>
 int gemm_of(const Queue& queue, const GemmArgs& args) {
   bool served = false;
@@ -79,8 +104,8 @@ int gemm_of(const Queue& queue, const GemmArgs& args) {
   else if (args.m <= 16) failed = skinny_of<W, 2>(queue, args, &served);
   else if (args.m <= kSkinnyMost) failed = skinny_of<W, 4>(queue, args, &served);
   if (served) return failed;
-  const dim3 grid((args.w.n + kGemmN - 1) / kGemmN, (args.m + kGemmM - 1) / kGemmM);
-  return launch({grid, dim3(kGemmThreads), kGemmSharedBytes, queue.stream, queue.overlap}, gemm_kernel<W>, args);
+  // Tiles of 64 positions where they leave less unused.
+  return args.m <= 64 || (args.m > 128 && args.m <= 192) ? tiled_of<W, 64>(queue, args) : tiled_of<W, 128>(queue, args);
 }
 
 }  // namespace

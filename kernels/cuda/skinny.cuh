@@ -45,32 +45,6 @@ __device__ __forceinline__ int skinny_place(int row, int piece) {
   return row * kSkinnyStepBytes + (piece ^ (row % kTogether * (8 / kTogether))) * 16;
 }
 
-/// a m + c for pairs of bf16.
-__device__ __forceinline__ unsigned scaled_pair(unsigned a, unsigned m, unsigned c) {
-#ifdef __CUDA_ARCH__
-  unsigned sum;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(m), "r"(c));
-  return sum;
-#else
-  return bf16_pair(bf16_low(a) * bf16_low(m) + bf16_low(c), bf16_high(a) * bf16_high(m) + bf16_high(c));
-#endif
-}
-
-/// Weights leave these as 1/64 of themselves. A bf16 whose bits are the number u < 256 is u 2^-133, subnormal or not, so
-/// that one multiplication makes a number of bits that were only masked; what was added to them goes in the same step.
-constexpr float kSkinnyShrunk = 64.0f;
-/// The bytes at 0 and 2 of a word of int8 with 128 added.
-__device__ __forceinline__ unsigned byte_pair(unsigned word) {
-  return scaled_pair(word & 0x00ff00ffu, 0x7f007f00u, 0xc000c000u);  // 2^127, -128 / 64
-}
-/// The nibbles in bytes 0 and 2 of a word of int4 with 8 added.
-__device__ __forceinline__ unsigned low_nibble_pair(unsigned word) {
-  return scaled_pair(word & 0x000f000fu, 0x7f007f00u, 0xbe00be00u);  // 2^127, -8 / 64
-}
-__device__ __forceinline__ unsigned high_nibble_pair(unsigned word) {
-  return scaled_pair(word & 0x00f000f0u, 0x7d007d00u, 0xbe00be00u);  // 2^123
-}
-
 /// A thread's weights of block `block` of 32 inputs: two fragments. Of four neighbouring inputs of quantised weights
 /// the fragments hold first those at 0 and 2, then those at 1 and 3.
 template <WeightType W>
@@ -217,16 +191,7 @@ template <int Columns>
 __device__ __forceinline__ void join_slices(const GemmArgs& a, const SkinnyPlan& p, int first_tile, int tiles,
                                             int all_tiles) {
   constexpr int kOutputs = skinny_outputs(Columns);
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicAdd(p.arrived + blockIdx.x, 1u) == static_cast<unsigned>(p.slices - 1);
-    if (last) p.arrived[blockIdx.x] = 0;
-  }
-  __syncthreads();
-  if (!last) return;
-  __threadfence();
+  if (!last_to_arrive(p.arrived + blockIdx.x, p.slices)) return;
   for (int i = threadIdx.x; i < tiles * kOutputs; i += kSkinnyThreads) {
     float v = 0.0f;
     for (int s = 0; s < p.slices; ++s) {
@@ -290,7 +255,7 @@ __global__ void __launch_bounds__(kSkinnyThreads, Columns < 4 ? 2 : 1) skinny_ke
       float v = 0.0f;
 #pragma unroll
       for (int w = 0; w < kSkinnyWarps; ++w) v += sums_of_warps[w * kOutputs + i];
-      if constexpr (is_quantised(W)) v *= kSkinnyShrunk;
+      if constexpr (is_quantised(W)) v *= kShrunk;
       if (p.slices == 1) put_skinny(a, first_tile + tile, i, v);
       else p.partials[(static_cast<std::int64_t>(blockIdx.y) * all_tiles + first_tile + tile) * kOutputs + i] = v;
     }

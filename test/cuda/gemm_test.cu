@@ -34,12 +34,14 @@ std::vector<double> expected(const DeviceWeights& w, const std::vector<float>& x
 
 }  // namespace
 
-TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
+TEST("every weight type, all edges of tiles, k in slices, bias, residual and bf16 output") {
   struct Size {
-    int m, n, k;
+    int m, n, k, multiprocessors;
   };
+  const Device<std::uint8_t> workspace(cuda::kWorkspaceBytes);
   for (const WeightType type : {WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
-    for (const Size& s : {Size{1, 1, 32}, {17, 40, 96}, {128, 128, 64}, {130, 141, 200}}) {
+    for (const Size& s : {Size{1, 1, 32, 0}, {17, 40, 96, 0}, {33, 1, 32, 0}, {64, 130, 96, 0}, {128, 128, 64, 0},
+                          {130, 141, 200, 0}, {200, 20, 40, 0}, {40, 141, 600, 8}, {70, 50, 900, 2}, {150, 70, 300, 64}}) {
       const int group = type == WeightType::kBf16 ? 0 : (s.k == 96 ? 64 : 32);
       const DeviceWeights w(type, group, s.n, s.k, random_floats(std::int64_t{s.n} * s.k));
       const std::vector<float> x = random_floats(s.m * s.k), bias = random_floats(s.n), before = random_floats(s.m * s.n);
@@ -52,6 +54,11 @@ TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
       input.k_padded = w.matrix().k_padded;
       input.to = rows.get();
       finish(cuda::prepare_rows(queue(), input));
+      cuda::Queue q = queue();
+      if (s.multiprocessors > 0) {  // enough of them, and k is cut
+        q.multiprocessors = s.multiprocessors;
+        q.workspace = workspace.get();
+      }
       cuda::GemmArgs args;
       args.x = rows.get();
       args.w = w.matrix();
@@ -62,7 +69,7 @@ TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
       const std::vector<double> sums = expected(w, x, s.m);
       const std::string what = "type " + std::to_string(static_cast<int>(type)) + ", " + std::to_string(s.m) + " x " +
                                std::to_string(s.n) + " x " + std::to_string(s.k);
-      finish(cuda::gemm(queue(), args));
+      finish(cuda::gemm(q, args));
       check_close(y.read(), sums, 1e-5, what);
       std::vector<float> rounded;
       for (const std::uint16_t v : y16.read()) rounded.push_back(from_bf16(v));
@@ -72,7 +79,7 @@ TEST("every weight type, all edges of tiles, bias, residual and bf16 output") {
       args.accumulate = true;
       args.y_bf16 = nullptr;
       y.put(before);
-      finish(cuda::gemm(queue(), args));
+      finish(cuda::gemm(q, args));
       std::vector<double> all = sums;
       for (std::size_t i = 0; i < all.size(); ++i) all[i] += bias[i % s.n] + before[i];
       check_close(y.read(), all, 1e-5, what + ", bias and residual");
