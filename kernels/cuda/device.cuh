@@ -130,8 +130,8 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
   return sum;
 }
 
-/// True in the one of `count` blocks that comes here last, and in all its threads; it sees what all of them wrote before.
-/// The counter is zero again afterwards.
+/// True, in all threads, of the one of `count` blocks that comes here last: it sees what all of them wrote before. The
+/// counter is zero again afterwards.
 __device__ __forceinline__ bool last_to_arrive(unsigned* arrived, int count) {
   __shared__ bool last;
   __threadfence();

@@ -164,8 +164,12 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmP
     if (t < tiles) {
       const int k0 = (first + t) * kGemmK;
       copy_tile<Rows>(a.x, a.w.k_padded, m0, a.m - 1, k0, x_tile(t));
-      if constexpr (is_quantised(W)) held.load(a.w, n0, k0);
-      else copy_tile<kGemmN>(reinterpret_cast<const std::uint16_t*>(a.w.rows), a.w.k_padded, n0, a.w.n - 1, k0, w_tile(t));
+      if constexpr (is_quantised(W)) {
+        held.load(a.w, n0, k0);
+      } else {
+        const auto* rows = reinterpret_cast<const std::uint16_t*>(a.w.rows);
+        copy_tile<kGemmN>(rows, a.w.k_padded, n0, a.w.n - 1, k0, w_tile(t));
+      }
     }
     commit_copies();
   };
@@ -196,7 +200,8 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmP
     for (int j = 0; j < 4; ++j) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int row = m0 + warp_m + i * 16 + lane / 4 + e / 2 * 8, column = n0 + warp_n + j * 8 + lane % 4 * 2 + e % 2;
+        const int row = m0 + warp_m + i * 16 + lane / 4 + e / 2 * 8;
+        const int column = n0 + warp_n + j * 8 + lane % 4 * 2 + e % 2;
         if (row < a.m && column < a.w.n) put_result(a, row, column, sums[i][j][e]);
       }
     }

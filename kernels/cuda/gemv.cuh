@@ -1,138 +1,145 @@
 #pragma once
 
-#include "kernels/cuda/device.cuh"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/gemv_input.cuh"
+#include "kernels/cuda/tensor_core.cuh"
 
-/// y = W x for one position, bound by reading W. A warp owns a few rows and walks along k with 16 bytes per lane; the
-/// input is prepared once per block (norm, gate, rounding to int8) and kept in shared memory. Several matrices that
-/// share their input run as one launch. Blocks start on their weights before the kernel that makes x has ended.
+/// y = W x for one position, bound by reading W. A warp owns a row or two at a time and walks along k with 16 bytes per
+/// lane; several matrices that share their input run as one launch.
+///
+/// Weights go through a ring in shared memory, one of its own for each warp, so that 4 KB of them are on their way at
+/// any time, whatever the warp is at: ends of rows, sums over lanes, and above all the wait for the kernel that makes x.
+/// One block per multiprocessor takes at most half of it, so that the next product's block can fill its ring meanwhile.
 namespace pipo::cuda {
 
-constexpr int kGemvThreads = 256;
-constexpr int kGemvWarps = kGemvThreads / 32;
-constexpr int kGemvTerms = 4;
+constexpr int kGemvWarps = 16;  ///< at most
+constexpr int kGemvThreads = kGemvWarps * 32;
+constexpr int kGemvScaleBytes = 64;  ///< room for the scales of 512 bytes of rows
 
-enum class Input : int {
-  kPlain,      ///< x [k]
-  kNorm,       ///< x rms(x) (1 + w), over all of k
-  kPairNorm,   ///< [norm(x; w) ; norm(x2; w2)], k / 2 each
-  kJointNorm,  ///< norm([x ; x2]; w), k / 2 each
-  kGatedNorm,  ///< per head of `head_dim`: w x rms(x) SiLU(x2)
-  kSiluProduct,  ///< SiLU(x) x2, of prepare_rows only: gemv has gate_up
-};
-
-struct GemvTerm {
-  Matrix w;
-  const float* bias = nullptr;
-  float* y = nullptr;
-  bool accumulate = false;
-};
-
-struct GemvArgs {
-  GemvTerm terms[kGemvTerms];
-  int n_terms = 0;
-  Input input = Input::kPlain;
-  const float* x = nullptr;
-  const float* x2 = nullptr;
-  const float* norm = nullptr;
-  const float* norm2 = nullptr;
-  std::int64_t x_stride = 0, y_stride = 0;  ///< between positions, one per blockIdx.y; x2's is x's, y's that of every term
-  float eps = 1e-6f;
-  int head_dim = 0;
-  bool silu_output = false;
-  bool gate_up = false;  ///< terms 0 and 1 are gate and up: y of term 0 = SiLU(gate) * up
-  const int* enabled = nullptr;  ///< device word; 0: the kernel does nothing
-};
-
-/// Inputs in shared memory: floats as they are, in the order in which lanes read them without bank conflicts; or int8
-/// with one scale and one zero-point correction per 32.
-struct GemvShared {
-  float* x;
-  std::int8_t* q;
-  float* scale;  // [k_padded / 32]
-  int* sum8;     // [k_padded / 32], 8 * sum of q: int4 weights are stored with 8 added
-};
-
-__host__ __device__ inline std::size_t gemv_shared_bytes(int k_padded, bool quantised) {
-  // The quantised path needs the floats first, and keeps its bytes behind them.
-  return static_cast<std::size_t>(k_padded) * 4 + (quantised ? k_padded + static_cast<std::size_t>(k_padded) / 32 * 8 : 0);
+/// Ring of a warp: stages of 512 bytes of each of `rows` rows.
+constexpr int gemv_stages(int rows) { return 8 / rows; }
+constexpr int gemv_stage_bytes(WeightType w, int rows) {
+  return rows * (512 + (is_quantised(w) ? kGemvScaleBytes : 0));
 }
+constexpr int gemv_ring_bytes(WeightType w, int rows) { return gemv_stages(rows) * gemv_stage_bytes(w, rows); }
 
-/// Place of input i in shared memory. A lane of a bf16 row reads 8 floats as two times 4: two planes.
-template <WeightType W>
-__device__ __forceinline__ int input_place(int i, int k_padded) {
-  if (W != WeightType::kBf16) return i;
-  return (i & 4 ? k_padded / 2 : 0) + (i >> 3) * 4 + (i & 3);
-}
+/// Rows that a warp has at a time: one or two per group of lanes, or, of gate and up, one of each.
+enum class GemvRows { kOne, kTwo, kGateUp };
+constexpr int rows_together(GemvRows rows) { return rows == GemvRows::kOne ? 1 : 2; }
 
-template <WeightType W>
-__device__ void prepare_input(const GemvArgs& a, int k, int k_padded, GemvShared s, float* scratch) {
-  const float* x = a.x + blockIdx.y * a.x_stride;
-  const float* x2 = a.x2 + blockIdx.y * a.x_stride;
-  const int half = k / 2;
-  float first = 1.0f, second = 1.0f;
-  if (a.input == Input::kNorm) {
-    float sum = 0.0f;
-    for (int i = threadIdx.x; i < k; i += blockDim.x) sum += x[i] * x[i];
-    first = rsqrtf(block_sum(sum, scratch) / k + a.eps);
-  } else if (a.input == Input::kPairNorm || a.input == Input::kJointNorm) {
-    float sum = 0.0f, sum2 = 0.0f;
-    for (int i = threadIdx.x; i < half; i += blockDim.x) {
-      sum += x[i] * x[i];
-      sum2 += x2[i] * x2[i];
-    }
-    sum = block_sum(sum, scratch);
-    sum2 = block_sum(sum2, scratch);
-    if (a.input == Input::kPairNorm) {
-      first = rsqrtf(sum / half + a.eps);
-      second = rsqrtf(sum2 / half + a.eps);
-    } else {
-      first = second = rsqrtf((sum + sum2) / k + a.eps);
-    }
+/// Which rows are whose.
+template <WeightType W, GemvRows Rows>
+struct GemvUnits {
+  static constexpr int kRowsEach = Rows == GemvRows::kTwo ? 2 : 1;  ///< of one matrix in a group of lanes
+  static constexpr int kRows = kRowsEach * (32 / lanes_per_row(W));  ///< of one matrix in a unit
+
+  __host__ __device__ static int terms(const GemvArgs& a) { return Rows == GemvRows::kGateUp ? 1 : a.n_terms; }
+  __host__ __device__ static int of_term(const GemvArgs& a, int term) {
+    return (a.terms[term].w.n + kRows - 1) / kRows;
   }
-  const auto put = [&](int i, float v) { s.x[input_place<W>(i, k_padded)] = v; };
-  if (a.input == Input::kGatedNorm) {
-    const int lane = threadIdx.x % 32;
-    for (int head = threadIdx.x / 32; head < k / a.head_dim; head += blockDim.x / 32) {
-      const int at = head * a.head_dim;
-      float sum = 0.0f;
-      for (int i = lane; i < a.head_dim; i += 32) sum += x[at + i] * x[at + i];
-      const float scale = rsqrtf(warp_sum(sum) / a.head_dim + a.eps);
-      for (int i = lane; i < a.head_dim; i += 32) put(at + i, a.norm[i] * x[at + i] * scale * silu(x2[at + i]));
-    }
-  } else {
-    for (int i = threadIdx.x; i < k; i += blockDim.x) {
-      float v;
-      if (a.input == Input::kPlain) v = x[i];
-      else if (a.input == Input::kNorm) v = x[i] * first * (1.0f + a.norm[i]);
-      else if (i < half) v = x[i] * first * (1.0f + a.norm[i]);
-      else v = x2[i - half] * second * (1.0f + (a.input == Input::kPairNorm ? a.norm2[i - half] : a.norm[i]));
-      put(i, v);
-    }
+  __host__ __device__ static int total(const GemvArgs& a) {
+    int units = 0;
+    for (int t = 0; t < terms(a); ++t) units += of_term(a, t);
+    return units;
   }
-  for (int i = k + threadIdx.x; i < k_padded; i += blockDim.x) put(i, 0.0f);
-  __syncthreads();
-  if (!is_quantised(W)) return;
-  // A warp rounds 32 inputs at a time, as the CPU kernels do.
-  const int lane = threadIdx.x % 32;
-  for (int block = threadIdx.x / 32; block < k_padded / 32; block += blockDim.x / 32) {
-    const float v = s.x[block * 32 + lane];
-    const float largest = warp_max(fabsf(v));
-    const bool vanishes = largest < 1e-35f;
-    const int q = vanishes ? 0 : __float2int_rn(v * (127.0f / largest));
-    // Int4 lanes read inputs 0-15 and 16-31 of their 32 as two 16-byte loads: two planes, as above.
-    const int place = W == WeightType::kInt4 ? (lane / 16) * (k_padded / 2) + block * 16 + lane % 16 : block * 32 + lane;
-    s.q[place] = static_cast<std::int8_t>(q);
-    int sum = q;
+};
+
+/// A group of lanes' first row of one unit.
+template <WeightType W, GemvRows Rows>
+struct GemvPlace {
+  using Units = GemvUnits<W, Rows>;
+  int term, row;
+
+  __device__ __forceinline__ GemvPlace(const GemvArgs& a, int unit) {
+#pragma unroll 1
+    for (term = 0; term + 1 < Units::terms(a); ++term) {
+      const int units = Units::of_term(a, term);
+      if (unit < units) break;
+      unit -= units;
+    }
+    row = unit * Units::kRows + threadIdx.x % 32 / lanes_per_row(W) * Units::kRowsEach;
+  }
+};
+
+/// Walks through all steps of all units of a warp and starts their copies. Rows beyond the last are read from it.
+template <WeightType W, GemvRows Rows>
+struct GemvSource {
+  static constexpr int kLanes = lanes_per_row(W), R = rows_together(Rows);
+  int unit, units, stride;
+  int left = 0;            ///< steps of this unit; 0: no more units
+  int scale_words;         ///< of two scales, of a row in one step
+  bool copies_scales;      ///< this lane copies one such word
+  unsigned scale_to;       ///< where in a stage
+  const std::uint8_t* weights[R];
+  const unsigned* scales[R];
+
+  __device__ __forceinline__ GemvSource(const GemvArgs& a, int first, int units_, int stride_)
+      : unit(first), units(units_), stride(stride_) {
+    const int lane = threadIdx.x % kLanes;
+    scale_words = row_step(W) / 64 >> (a.terms[0].w.group == 32 ? 0 : 1);
+    copies_scales = lane < scale_words;
+    scale_to = R * 512 + threadIdx.x % 32 / kLanes * 32 + lane * 4;
+    seek(a);
+  }
+  __device__ __forceinline__ void seek(const GemvArgs& a) {
+    if (unit >= units) return;
+    left = a.terms[0].w.k_padded / row_step(W);
+    const GemvPlace<W, Rows> place(a, unit);
+    const int lane = threadIdx.x % kLanes;
 #pragma unroll
-    for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(kFullWarp, sum, mask);
-    if (lane == 0) {
-      s.scale[block] = vanishes ? 0.0f : largest / 127.0f;
-      s.sum8[block] = 8 * sum;
+    for (int r = 0; r < R; ++r) {
+      const Matrix& w = a.terms[Rows == GemvRows::kGateUp ? r : place.term].w;
+      const std::int64_t row = min(place.row + (Rows == GemvRows::kTwo ? r : 0), w.n - 1);
+      weights[r] = w.rows + row * row_bytes(W, w.k_padded) + lane * 16;
+      if constexpr (is_quantised(W)) {
+        scales[r] = reinterpret_cast<const unsigned*>(w.scales) + row * (left * scale_words) + lane;
+      }
     }
   }
-  __syncthreads();
-}
+  __device__ __forceinline__ void skip(int steps) {
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      weights[r] += steps * (kLanes * 16);
+      if constexpr (is_quantised(W)) scales[r] += steps * scale_words;
+    }
+    left -= steps;
+  }
+  __device__ __forceinline__ void advance(const GemvArgs& a) {
+    skip(1);
+    if (left > 0) return;
+    unit += stride;
+    seek(a);
+  }
+  /// Starts the copies of the next stage, if there is one; to be waited for either way.
+  __device__ __forceinline__ void copy(const GemvArgs& a, unsigned char* stage) {
+    if (left > 0) {
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        copy_async(stage + r * 512 + threadIdx.x % 32 * 16, weights[r]);
+        if constexpr (is_quantised(W)) {
+          if (copies_scales) copy_async_word(stage + scale_to + r * kGemvScaleBytes, scales[r]);
+        }
+      }
+      advance(a);
+    }
+    commit_copies();
+  }
+  /// Asks for `stages` further stages as far as the second-level cache.
+  __device__ __forceinline__ void prefetch(const GemvArgs& a, int stages) {
+    const int unit_before = unit, left_before = left;
+#pragma unroll 1
+    for (int i = 0; i < stages && left > 0; ++i) {
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        if (threadIdx.x % 8 == 0) prefetch_l2(weights[r]);
+      }
+      advance(a);
+    }
+    unit = unit_before;
+    if (left_before == 0) return;
+    seek(a);
+    skip(left - left_before);
+  }
+};
 
 /// One lane's 16 bytes of weights times its inputs. `chunk` counts 16-byte pieces along the row.
 template <WeightType W>
@@ -173,109 +180,91 @@ __device__ __forceinline__ float dot_chunk(uint4 w, float scale, const GemvShare
   }
 }
 
-/// R rows per group of lanes; with gate_up they are R / 2 rows of each matrix.
-template <WeightType W, int R>
-__global__ void __launch_bounds__(kGemvThreads, R <= 2 ? 4 : 3) gemv_kernel(GemvArgs a) {
-  PIPO_DYNAMIC_SHARED(shared);
-  __shared__ float scratch[32];
-  constexpr int kLanes = lanes_per_row(W), kPerWarp = 32 / kLanes, kUnroll = R >= 4 ? 1 : 4 / R;
-  const int k = a.terms[0].w.k, k_padded = a.terms[0].w.k_padded;
-  const int chunks = k_padded / inputs_per_lane(W), group = is_quantised(W) ? a.terms[0].w.group : 1;
-  const int lane = threadIdx.x % kLanes, sub = threadIdx.x % 32 / kLanes;
-  const int warp = blockIdx.x * kGemvWarps + threadIdx.x / 32, warps = gridDim.x * kGemvWarps;
-
-  const int rows_each = a.gate_up ? R / 2 : R;  // of one matrix in one unit
-  int total = 0;                                // units of kPerWarp row groups
-  const int n_counted = a.gate_up ? 1 : a.n_terms;
-  for (int t = 0; t < n_counted; ++t) total += (a.terms[t].w.n + rows_each * kPerWarp - 1) / (rows_each * kPerWarp);
-
-  const std::uint8_t* row_at[R];
-  const std::uint16_t* scale_at[R];
-  int term = 0, row0 = 0;
-  const auto locate = [&](int unit) {
-    term = 0;
-    for (; term + 1 < n_counted; ++term) {
-      const int units = (a.terms[term].w.n + rows_each * kPerWarp - 1) / (rows_each * kPerWarp);
-      if (unit < units) break;
-      unit -= units;
-    }
-    row0 = (unit * kPerWarp + sub) * rows_each;
+/// Sums of one unit become outputs. Called by the lanes that have them.
+template <WeightType W, GemvRows Rows, int R>
+__device__ __forceinline__ void put_unit(const GemvArgs& a, int unit, const float (&sums)[R]) {
+  const GemvPlace<W, Rows> place(a, unit);
+  const GemvTerm& t = a.terms[place.term];
+  float* y = t.y + blockIdx.y * a.y_stride;
+  if constexpr (Rows == GemvRows::kGateUp) {
+    if (place.row < t.w.n) y[place.row] = silu(sums[0]) * sums[1];
+  } else {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const Matrix& w = a.terms[a.gate_up && r >= R / 2 ? 1 : term].w;
-      const int row = min(row0 + (a.gate_up ? r % (R / 2 > 0 ? R / 2 : 1) : r), w.n - 1);
-      row_at[r] = w.rows + row * row_bytes(W, k_padded);
-      scale_at[r] = is_quantised(W) ? w.scales + static_cast<std::int64_t>(row) * (k_padded / group) : nullptr;
+      const int row = place.row + r;
+      if (row >= t.w.n) continue;
+      float v = sums[r] + (t.bias != nullptr ? t.bias[row] : 0.0f);
+      if (a.silu_output) v = silu(v);
+      y[row] = t.accumulate ? y[row] + v : v;
     }
+  }
+}
+
+/// Grid [blocks, positions]. Only the first `busy` warps of a block have rows: so many that all have equally many units.
+template <WeightType W, GemvRows Rows>
+__global__ void __launch_bounds__(kGemvThreads, 2) gemv_kernel(GemvArgs a, int busy) {
+  PIPO_DYNAMIC_SHARED(shared);
+  __shared__ float scratch[32];
+  constexpr int kLanes = lanes_per_row(W), R = rows_together(Rows);
+  constexpr int kStages = gemv_stages(R), kStageBytes = gemv_stage_bytes(W, R);
+  constexpr int kAhead = 4;  // further stages that go as far as the second-level cache meanwhile
+  const int k = a.terms[0].w.k, k_padded = a.terms[0].w.k_padded, steps = k_padded / row_step(W);
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / 32;
+  // Neighbouring units go to different multiprocessors, so that the last ones spread over all.
+  const int units = GemvUnits<W, Rows>::total(a), first = warp < busy ? warp * gridDim.x + blockIdx.x : units;
+  const int stride = busy * gridDim.x;
+  unsigned char* const ring = shared + warp * (kStages * kStageBytes);
+  const GemvShared s = gemv_shared(shared + blockDim.x / 32 * (kStages * kStageBytes), k_padded, is_quantised(W));
+  const auto disabled = [&] {
+    wait_for_previous();
+    return a.enabled != nullptr && *a.enabled == 0;
   };
 
   release_next();
-  if (warp < total) {
-    locate(warp);
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      for (int c = lane; c < chunks; c += kLanes) {
-        if (lane % 8 == 0) prefetch_l2(row_at[r] + c * 16);
-      }
+  if (!a.ahead && disabled()) return;
+  GemvSource<W, Rows> source(a, first, units, stride);
+#pragma unroll 1
+  for (int i = 0; i < kStages; ++i) source.copy(a, ring + i * kStageBytes);
+  if (a.ahead) {
+    source.prefetch(a, kAhead);
+    if (disabled()) {
+      wait_copies<0>();
+      return;
     }
   }
-  wait_for_previous();
-  if (a.enabled != nullptr && *a.enabled == 0) return;
-
-  GemvShared s;
-  s.x = reinterpret_cast<float*>(shared);
-  s.q = reinterpret_cast<std::int8_t*>(s.x + k_padded);
-  s.scale = reinterpret_cast<float*>(s.q + k_padded);
-  s.sum8 = reinterpret_cast<int*>(s.scale + k_padded / 32);
   prepare_input<W>(a, k, k_padded, s, scratch);
 
-  for (int unit = warp; unit < total; unit += warps) {
-    locate(unit);
+  [[maybe_unused]] const int group_shift = a.terms[0].w.group == 32 ? 5 : 6;
+  [[maybe_unused]] const int scale_at = threadIdx.x % 32 / kLanes * 16 + (lane * inputs_per_lane(W) >> group_shift);
+  unsigned char* stage = ring;
+  for (int unit = first; unit < units; unit += stride) {
     float sums[R] = {};
-    for (int c0 = lane; c0 < chunks; c0 += kLanes * kUnroll) {
-      uint4 w[kUnroll][R];
-      float scale[kUnroll][R];
+    for (int chunk = lane; chunk < steps * kLanes; chunk += kLanes) {
+      uint4 w[R];
+      float scale[R];
+      wait_copies<kStages - 1>();
+      if constexpr (is_quantised(W)) __syncwarp();  // scales come through other lanes
 #pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        const int c = c0 + u * kLanes;
-        if (c >= chunks) break;
-#pragma unroll
-        for (int r = 0; r < R; ++r) {
-          w[u][r] = load_stream(row_at[r] + static_cast<std::int64_t>(c) * 16);
-          if constexpr (is_quantised(W)) scale[u][r] = bf16_to_float(scale_at[r][c * inputs_per_lane(W) / group]);
-          else scale[u][r] = 1.0f;
+      for (int r = 0; r < R; ++r) {
+        w[r] = *reinterpret_cast<const uint4*>(stage + r * 512 + threadIdx.x % 32 * 16);
+        scale[r] = 1.0f;
+        if constexpr (is_quantised(W)) {
+          const unsigned char* scales = stage + R * 512 + r * kGemvScaleBytes;
+          scale[r] = bf16_to_float(reinterpret_cast<const std::uint16_t*>(scales)[scale_at]);
         }
       }
+      if constexpr (is_quantised(W)) __syncwarp();
+      source.copy(a, stage);
+      stage = stage == ring + (kStages - 1) * kStageBytes ? ring : stage + kStageBytes;
 #pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        const int c = c0 + u * kLanes;
-        if (c >= chunks) break;
-#pragma unroll
-        for (int r = 0; r < R; ++r) sums[r] += dot_chunk<W>(w[u][r], scale[u][r], s, c, k_padded);
-      }
+      for (int r = 0; r < R; ++r) sums[r] += dot_chunk<W>(w[r], scale[r], s, chunk, k_padded);
     }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
 #pragma unroll
       for (int mask = kLanes / 2; mask > 0; mask /= 2) sums[r] += __shfl_xor_sync(kFullWarp, sums[r], mask);
     }
-    if (lane != 0) continue;
-    const GemvTerm& t = a.terms[term];
-    float* y = t.y + blockIdx.y * a.y_stride;
-    if (a.gate_up) {
-      for (int r = 0; r < R / 2; ++r) {
-        if (row0 + r < t.w.n) y[row0 + r] = silu(sums[r]) * sums[r + R / 2];
-      }
-      continue;
-    }
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      const int row = row0 + r;
-      if (row >= t.w.n) continue;
-      float v = sums[r] + (t.bias != nullptr ? t.bias[row] : 0.0f);
-      if (a.silu_output) v = silu(v);
-      y[row] = t.accumulate ? y[row] + v : v;
-    }
+    if (lane == 0) put_unit<W, Rows>(a, unit, sums);
   }
 }
 

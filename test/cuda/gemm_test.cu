@@ -41,7 +41,8 @@ TEST("every weight type, all edges of tiles, k in slices, bias, residual and bf1
   const Device<std::uint8_t> workspace(cuda::kWorkspaceBytes);
   for (const WeightType type : {WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
     for (const Size& s : {Size{1, 1, 32, 0}, {17, 40, 96, 0}, {33, 1, 32, 0}, {64, 130, 96, 0}, {128, 128, 64, 0},
-                          {130, 141, 200, 0}, {200, 20, 40, 0}, {40, 141, 600, 8}, {70, 50, 900, 2}, {150, 70, 300, 64}}) {
+                          {130, 141, 200, 0}, {200, 20, 40, 0}, {40, 141, 600, 8}, {70, 50, 900, 2},
+                          {150, 70, 300, 64}}) {
       const int group = type == WeightType::kBf16 ? 0 : (s.k == 96 ? 64 : 32);
       const DeviceWeights w(type, group, s.n, s.k, random_floats(std::int64_t{s.n} * s.k));
       const std::vector<float> x = random_floats(s.m * s.k), bias = random_floats(s.n), before = random_floats(s.m * s.n);

@@ -160,8 +160,11 @@ TEST("gate and up are joined, outputs pass through SiLU, a word switches a launc
     args.gate_up = true;
     args.x = dx.get();
     args.enabled = enabled.get();
-    finish(cuda::gemv(queue(), args));
-    CHECK(y.read() == std::vector<float>(static_cast<std::size_t>(n), 0.0f));
+    for (const bool ahead : {true, false}) {
+      args.ahead = ahead;
+      finish(cuda::gemv(queue(), args));
+      CHECK(y.read() == std::vector<float>(static_cast<std::size_t>(n), 0.0f));
+    }
     args.enabled = nullptr;
     finish(cuda::gemv(queue(), args));
     std::vector<float> product = expected(gate, x, 1);
@@ -176,6 +179,24 @@ TEST("gate and up are joined, outputs pass through SiLU, a word switches a launc
     std::vector<float> activated = expected(gate, x, 1);
     CHECK(reference().silu(n, activated.data()) == Status::kOk);
     check_close(y.read(), activated, tolerance(f), f.name);
+  }
+}
+
+TEST("inputs that leave little shared memory are served by fewer warps, and such as do not fit are refused") {
+  const int n = 70, k = 20000;
+  for (const Format& f : kFormats) {
+    const DeviceWeights w(f.type, f.group, n, k, random_floats(std::int64_t{n} * k));
+    const std::vector<float> x = random_floats(k);
+    const Device<float> dx(x), y(static_cast<std::size_t>(n));
+    GemvArgs args;
+    args.terms[0] = {w.matrix(), nullptr, y.get(), false};
+    args.n_terms = 1;
+    args.x = dx.get();
+    cuda::Queue q = queue();
+    finish(cuda::gemv(q, args));
+    check_close(y.read(), expected(w, x, 1), tolerance(f), f.name);
+    q.shared_bytes = 16 << 10;
+    CHECK(cuda::gemv(q, args) != 0);
   }
 }
 

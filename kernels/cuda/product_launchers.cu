@@ -6,36 +6,51 @@ namespace {
 
 constexpr int kUnsupportedShape = -1;  ///< no runtime error has a negative code
 
+/// Most shared memory of a block that lets two share a multiprocessor, where it has room for two worth having.
+int half_shared(const Queue& queue) {
+  constexpr int kStatic = 1 << 10, kLeast = 99 << 10;
+  return min(max(queue.shared_bytes / 2 - kStatic, kLeast), queue.shared_bytes) - kStatic;
+}
+
+template <WeightType W, GemvRows Rows>
+int gemv_with(const Queue& queue, const GemvArgs& args, int positions) {
+  constexpr int kRing = gemv_ring_bytes(W, rows_together(Rows));
+  const int units = GemvUnits<W, Rows>::total(args), blocks = min(queue.multiprocessors, units);
+  const auto inputs = static_cast<int>(gemv_input_bytes(args.terms[0].w.k_padded, is_quantised(W)));
+  int warps = min(kGemvWarps, (half_shared(queue) - inputs) / kRing);
+  if (warps < 1) warps = min(kGemvWarps, (queue.shared_bytes - (1 << 10) - inputs) / kRing);
+  if (warps < 1) return kUnsupportedShape;
+  // As few warps as need no more rounds: then all have equally much to do, and none is left alone at the end.
+  const int rounds = (units + warps * blocks - 1) / (warps * blocks);
+  const int busy = (units + rounds * blocks - 1) / (rounds * blocks);
+  const Shape shape{dim3(blocks, positions), dim3(warps * 32), static_cast<std::size_t>(warps * kRing + inputs),
+                    queue.stream, queue.overlap};
+  return launch(shape, gemv_kernel<W, Rows>, args, busy);
+}
+
+/// Two rows per warp read the input half as often; one where rows are few, so that enough warps have work.
 template <WeightType W>
 int gemv_of(const Queue& queue, const GemvArgs& args, int positions) {
-  // Few rows: one per group of lanes, so that every multiprocessor has work; many rows: more bytes in flight per lane.
-  int rows = 0;
-  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) rows += args.terms[t].w.n;
-  const int warps = queue.multiprocessors * kGemvWarps * 3;
-  const int per_warp = 32 / lanes_per_row(W);
-  const int wanted = args.gate_up ? 2 : (rows > 4 * warps * per_warp ? 4 : rows > 2 * warps * per_warp ? 2 : 1);
-  const int rows_each = args.gate_up ? wanted / 2 : wanted;
-  int units = 0;
-  for (int t = 0; t < (args.gate_up ? 1 : args.n_terms); ++t) {
-    units += (args.terms[t].w.n + rows_each * per_warp - 1) / (rows_each * per_warp);
-  }
-  const int blocks = min((units + kGemvWarps - 1) / kGemvWarps, queue.multiprocessors * (wanted <= 2 ? 4 : 3));
-  const Shape shape{dim3(blocks, positions), dim3(kGemvThreads),
-                    gemv_shared_bytes(args.terms[0].w.k_padded, is_quantised(W)), queue.stream, queue.overlap};
-  switch (wanted) {
-    case 1: return launch(shape, gemv_kernel<W, 1>, args);
-    case 2: return launch(shape, gemv_kernel<W, 2>, args);
-    default: return launch(shape, gemv_kernel<W, 4>, args);
-  }
+  constexpr int kEnoughWarps = 8;
+  if (args.gate_up) return gemv_with<W, GemvRows::kGateUp>(queue, args, positions);
+  const bool two = GemvUnits<W, GemvRows::kTwo>::total(args) >= kEnoughWarps * queue.multiprocessors;
+  return two ? gemv_with<W, GemvRows::kTwo>(queue, args, positions)
+             : gemv_with<W, GemvRows::kOne>(queue, args, positions);
+}
+
+bool readable(const GemvArgs& args) {
+  const bool halves = args.input == Input::kPairNorm || args.input == Input::kJointNorm;
+  const auto places = reinterpret_cast<std::uintptr_t>(args.x) | reinterpret_cast<std::uintptr_t>(args.x2) |
+                      reinterpret_cast<std::uintptr_t>(args.norm) | reinterpret_cast<std::uintptr_t>(args.norm2);
+  return args.terms[0].w.k % (halves ? 8 : 4) == 0 && places % 16 == 0 && args.x_stride % 4 == 0 &&
+         (args.input != Input::kGatedNorm || args.head_dim % 32 == 0) && args.input != Input::kSiluProduct;
 }
 
 /// How few positions are cut; no slices where they would not fit in the workspace or in shared memory.
 template <WeightType W, int Columns>
 bool plan_skinny(const Queue& queue, const GemmArgs& args, SkinnyPlan* plan) {
   // Two blocks share a multiprocessor, unless the inputs of many positions need the room.
-  const int half = max(queue.shared_bytes / 2 - 1024, 99 << 10);
-  constexpr int kStatic = 128;
-  const int shared = (Columns < 4 ? min(half, queue.shared_bytes) : queue.shared_bytes) - kStatic;
+  const int shared = Columns < 4 ? half_shared(queue) : queue.shared_bytes - (1 << 10);
   const int step_bytes = skinny_step_inputs(W) / 32 * Columns * kSkinnyBlockBytes;
   const int most_steps = (shared - skinny_fixed_bytes(W, Columns)) / step_bytes;
   const int steps = (args.w.k + skinny_step_inputs(W) - 1) / skinny_step_inputs(W);
@@ -111,6 +126,7 @@ int gemm_of(const Queue& queue, const GemmArgs& args) {
 }  // namespace
 
 int gemv(const Queue& queue, const GemvArgs& args, int positions) {
+  if (!readable(args)) return kUnsupportedShape;
   for (int t = 1; t < args.n_terms; ++t) {
     const Matrix &first = args.terms[0].w, &other = args.terms[t].w;
     if (first.type != other.type || first.k != other.k || first.group != other.group) return kUnsupportedShape;
