@@ -20,20 +20,21 @@ rm -f "$OUT"/*.log "$OUT"/*.txt
 
 note() { printf '%-26s %-16s %6s  %s\n' "$@" | tee -a "$OUT/summary.txt"; }
 
-# step NAME SECONDS COMMAND...: its output goes to NAME.log. 77 is how a test says that it has no device.
+# step NAME SECONDS COMMAND...: its output goes to NAME.log. 77 is how a test says that it has no device; 124 is the
+# status where the time was up, before or while it ran.
 step() {
   local name=$1 most=$2 left=$((deadline - SECONDS)) began=$SECONDS code result
   shift 2
   if [ "$left" -lt 5 ]; then
     note "$name" "no time left" "" ""
-    return 1
+    return 124
   fi
   timeout -k 5 "$((most < left ? most : left))" "$@" >"$OUT/$name.log" 2>&1
   code=$?
   case $code in
   0) result=ok ;;
   77) result="no device" ;;
-  124 | 137) result="out of time" ;;
+  124 | 137) code=124 result="out of time" ;;
   *) result="FAILED ($code)" ;;
   esac
   note "$name" "$result" "$((SECONDS - began)) s" "$(grep -hE 'tests passed|[0-9]+ passed, [0-9]+ failed|ERROR SUMMARY' "$OUT/$name.log" | tail -1)"
@@ -73,21 +74,26 @@ bench() { # NAME SECONDS SIZE DTYPE
   step "bench-$1" "$2" $build/native/tools/pipo_engine_bench --kernels cuda --size "$3" --dtype "$4" --repeat 5 --cache "${TMPDIR:-/tmp}/pipo-device-bench"
 }
 bench 0.8b-int8 40 0.8b int8
-bench 4b-int4 70 4b int4
+bench 4b-int4 60 4b int4
+bench 4b-bf16 80 4b bf16
+
+# It slows everything down many times over, so it has what time is left, and running out of it is no failure.
 if command -v compute-sanitizer >/dev/null; then
   check() { # TOOL SECONDS PROGRAM
-    must "$1-$(basename "$3")" "$2" compute-sanitizer --tool "$1" --error-exitcode 9 "$3"
+    step "$1-$(basename "$3")" "$2" compute-sanitizer --tool "$1" --error-exitcode 9 "$3"
+    case $? in 0 | 124) ;; *) failed=1 ;; esac
   }
   for program in $build/test/cuda/cuda_*_test; do
-    case $program in *emulated* | *library_test | *memory_test) continue ;; esac
+    case $program in *emulated* | *library_test | *memory_test) continue ;; esac  # these need no device
     check memcheck 40 "$program"
+  done
+  for program in $build/test/cuda/cuda_*_test; do
+    case $program in *emulated* | *library_test | *memory_test | *native_test) continue ;; esac
     check racecheck 40 "$program"
   done
-  check memcheck 60 $build/test/native/native_cuda_test
 else
   note "memory checker" "not here" "" ""
 fi
-bench 4b-bf16 90 4b bf16
 
 for log in "$OUT"/*bench*.log; do
   [ -e "$log" ] || continue
