@@ -1,6 +1,6 @@
 /// How fast the engine decodes and prefills random models of real shapes, beside a plain read of as many bytes.
 ///
-///   pipo_engine_bench [--size tiny,0.8b,4b] [--dtype int8,int4] [--group 32] [--threads N] [--kernels NAME]
+///   pipo_engine_bench [--size tiny,0.8b,4b] [--dtype int8,mix,int4] [--group 32] [--threads N] [--kernels NAME]
 ///                     [--steps 24] [--prompt 256] [--context 64] [--repeat 7] [--cache FOLDER]
 ///
 /// Segments alternate (read pass, plain, pair ...), because a machine's speed moves; figures are medians over the
@@ -76,7 +76,8 @@ WeightDtype dtype_of(const std::string& name) {
   const std::map<std::string, WeightDtype> names = {{"f32", WeightDtype::kF32},
                                                     {"bf16", WeightDtype::kBf16},
                                                     {"int8", WeightDtype::kInt8},
-                                                    {"int4", WeightDtype::kInt4}};
+                                                    {"int4", WeightDtype::kInt4},
+                                                    {"mix", WeightDtype::kMix}};
   return names.at(name);
 }
 

@@ -37,7 +37,8 @@ void write_all(const std::string& path, const std::string& bytes) {
 }  // namespace
 
 TEST("a fresh packed file is mapped and gives the same tokens, also without its sources") {
-  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4}) {
+  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4,
+                                  WeightDtype::kMix}) {
     const test::TempFolder folder;
     const std::string file = folder.file("model.pipo");
     const auto memory = test::load_golden("tiny-9b", test::load_options(dtype));

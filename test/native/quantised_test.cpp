@@ -21,6 +21,7 @@ struct Bound {
 constexpr Bound kBounds[] = {
     {WeightDtype::kBf16, "bf16", 0.05, 0.92},
     {WeightDtype::kInt8, "int8", 0.15, 0.80},
+    {WeightDtype::kMix, "mix", 0.50, 0.40},
     {WeightDtype::kInt4, "int4", 0.70, 0.25},
 };
 
@@ -69,7 +70,7 @@ Measured measure(Session& session, const Golden& golden) {
 
 }  // namespace
 
-TEST("bf16, int8 and int4 stay near fp32 on every backend") {
+TEST("bf16, int8, int4 and their mix stay near fp32 on every backend") {
   for (const std::string& kernels : kernels::available_backends()) {
     for (const char* name : test::kAllCheckpoints) {
       const Golden golden(test::golden_directory(name));
@@ -88,7 +89,7 @@ TEST("bf16, int8 and int4 stay near fp32 on every backend") {
 
 TEST("backends agree with the reference on quantised weights, token for token in most places") {
   const auto ids = test::random_ids(test::read_description(test::golden_directory("tiny-9b")).config, 128, 21);
-  for (const WeightDtype dtype : {WeightDtype::kInt8, WeightDtype::kInt4}) {
+  for (const WeightDtype dtype : {WeightDtype::kInt8, WeightDtype::kMix, WeightDtype::kInt4}) {
     const auto expected = test::load_golden("tiny-9b", test::load_options(dtype, "reference"))
                               ->create_session(128)
                               ->inspect(ids, DecodeMode::kPair, 1);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -90,7 +91,8 @@ TEST("states have the published sizes") {
 }
 
 TEST("every tensor has one name and its own aligned place in the packed file") {
-  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4}) {
+  for (const WeightDtype dtype : {WeightDtype::kF32, WeightDtype::kBf16, WeightDtype::kInt8, WeightDtype::kInt4,
+                                  WeightDtype::kMix}) {
     const PackedHeader header = plan_packed("x", "y", released_config("9b"), dtype, 32);
     std::set<std::string> names;
     std::uint64_t end = header.header_bytes;
@@ -103,15 +105,41 @@ TEST("every tensor has one name and its own aligned place in the packed file") {
   }
 }
 
-TEST("what is sensitive keeps eight bits under int4, what is small stays fp32") {
-  using kernels::WeightType;
-  const PackedHeader header = plan_packed("x", "y", released_config("0.8b"), WeightDtype::kInt4, 32);
-  const auto type_of = [&](const std::string& name) {
+namespace {
+
+/// How a tensor of the 0.8B model is kept under a dtype.
+std::function<kernels::WeightType(const std::string& name)> types_under(WeightDtype dtype) {
+  return [header = plan_packed("x", "y", released_config("0.8b"), dtype, 32)](const std::string& name) {
     for (const PackedTensor& t : header.tensors) {
       if (t.name == name) return t.type;
     }
     throw std::runtime_error("no tensor " + name);
   };
+}
+
+}  // namespace
+
+TEST("the mix keeps four bits in the backbone's MLPs and eight in every other big matrix") {
+  using kernels::WeightType;
+  const auto type_of = types_under(WeightDtype::kMix);
+  for (const char* name : {"gate_proj", "up_proj", "down_proj"}) {
+    const std::string matrix = std::string("mlp.") + name + ".weight";
+    CHECK(type_of("model.layers.0." + matrix) == WeightType::kInt4);
+    CHECK(type_of("mtp.layers.0." + matrix) == WeightType::kInt8);
+  }
+  for (const char* name : {"model.embed_tokens.weight", "model.layers.0.linear_attn.in_proj_qkv.weight",
+                           "model.layers.3.self_attn.o_proj.weight", "mtp.fc.weight", "compressor.mlp.0.weight",
+                           "confidence_head.fc1.weight"}) {
+    CHECK(type_of(name) == WeightType::kInt8);
+  }
+  for (const char* name : {"model.layers.0.linear_attn.in_proj_a.weight", "model.norm.weight"}) {
+    CHECK(type_of(name) == WeightType::kF32);
+  }
+}
+
+TEST("what is sensitive keeps eight bits under int4, what is small stays fp32") {
+  using kernels::WeightType;
+  const auto type_of = types_under(WeightDtype::kInt4);
   CHECK(type_of("model.layers.0.mlp.gate_proj.weight") == WeightType::kInt4);
   CHECK(type_of("mtp.fc.weight") == WeightType::kInt4);
   for (const char* name : {"model.embed_tokens.weight", "compressor.mlp.0.weight", "confidence_head.fc1.weight"}) {

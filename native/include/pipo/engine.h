@@ -13,7 +13,8 @@
 
 namespace pipo {
 
-enum class WeightDtype : std::uint8_t { kF32 = 0, kBf16 = 1, kInt8 = 2, kInt4 = 3 };
+/// kMix: int4 in the MLPs of the backbone, its largest part, and int8 in everything else that is quantised.
+enum class WeightDtype : std::uint8_t { kF32 = 0, kBf16 = 1, kInt8 = 2, kInt4 = 3, kMix = 4 };
 
 /// How decode steps run on a device.
 enum class DeviceStepping : std::uint8_t {

@@ -8,6 +8,7 @@
 #include "binding/objects.h"
 #include "binding/read_arguments.h"
 #include "kernels/backend.h"
+#include "kernels/cuda_library.h"
 #include "pipo/random_model.h"
 
 /// What pipo_engine.node exports: `Addon` in server/src/engine/addon.ts.
@@ -29,6 +30,19 @@ class BandwidthTask : public Task {
   int threads_;
   int passes_;
   double bytes_per_second_ = 0.0;
+};
+
+/// A device is asked on a thread of its own: the driver takes its time to wake it.
+class CudaInfoTask : public Task {
+ public:
+  void run() override { library_ = kernels::open_cuda_library({}, &reason_); }
+  Napi::Value result(Napi::Env env) override {
+    return library_ != nullptr ? make_cuda_info(env, library_->device()) : make_cuda_refusal(env, reason_);
+  }
+
+ private:
+  std::shared_ptr<kernels::CudaLibrary> library_;
+  std::string reason_;
 };
 
 TaskRunner& tasks_of(Napi::Env env) { return env.GetInstanceData<AddonData>()->tasks; }
@@ -82,6 +96,12 @@ Napi::Value host_info(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return make_host_info(info.Env()); });
 }
 
+Napi::Value cuda_info(const Napi::CallbackInfo& info) {
+  return guarded_promise(info.Env(), [&]() -> Napi::Value {
+    return tasks_of(info.Env()).start(info.Env(), std::make_unique<CudaInfoTask>());
+  });
+}
+
 Napi::Value measure_read_bandwidth(const Napi::CallbackInfo& info) {
   return guarded_promise(info.Env(), [&]() -> Napi::Value {
     const auto bytes = Argument(info[0], "bytes").integer(1 << 20, kMostBandwidthBytes);
@@ -108,6 +128,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("loadPacked", Napi::Function::New<load_packed>(env, "loadPacked"));
   exports.Set("packRandom", Napi::Function::New<pack_random>(env, "packRandom"));
   exports.Set("hostInfo", Napi::Function::New<host_info>(env, "hostInfo"));
+  exports.Set("cudaInfo", Napi::Function::New<cuda_info>(env, "cudaInfo"));
   exports.Set("measureReadBandwidth", Napi::Function::New<measure_read_bandwidth>(env, "measureReadBandwidth"));
   return exports;
 }

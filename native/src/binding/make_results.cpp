@@ -43,6 +43,8 @@ const char* dtype_name(WeightDtype dtype) {
       return "int8";
     case WeightDtype::kInt4:
       return "int4";
+    case WeightDtype::kMix:
+      return "mix";
   }
   return "f32";
 }

@@ -107,7 +107,8 @@ LoadOptions read_load_options(const Argument& options) {
   result.dtype = options.field("dtype").choice<WeightDtype>({{"f32", WeightDtype::kF32},
                                                              {"bf16", WeightDtype::kBf16},
                                                              {"int8", WeightDtype::kInt8},
-                                                             {"int4", WeightDtype::kInt4}});
+                                                             {"int4", WeightDtype::kInt4},
+                                                             {"mix", WeightDtype::kMix}});
   const Argument group = options.field("groupSize");
   result.group_size = static_cast<std::int32_t>(group.integer(1, kMostInt32));
   if (result.group_size != 32 && result.group_size != 64) group.refuse("32 or 64");

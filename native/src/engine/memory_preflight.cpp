@@ -17,7 +17,7 @@ void require_memory_for_load(std::int64_t weight_bytes, std::int64_t workspace_b
   throw Error(ErrorCode::kNotEnoughMemory,
               "the model needs " + bytes_in_words(needed) + " of memory (weights " + bytes_in_words(weight_bytes) +
                   "), " + bytes_in_words(*available) + " is available; close other programs, or choose " +
-                  (smallest ? "a smaller model" : "a smaller dtype (int8, int4) or a smaller model"));
+                  (smallest ? "a smaller model" : "a smaller dtype (int8, mix, int4) or a smaller model"));
 }
 
 void require_memory_for_session(const StateShape& shape, std::int32_t max_positions, std::int64_t mapped_weight_bytes,

@@ -12,7 +12,8 @@ namespace pipo {
 
 /// How a tensor is kept in memory.
 enum class WeightRole : std::uint8_t {
-  kMatrix,           ///< big and read every step: the chosen dtype
+  kMatrix,           ///< big and read every step: the chosen dtype, int8 under the mix
+  kMlpMatrix,        ///< of the backbone's MLPs: the chosen dtype, int4 under the mix
   kSensitiveMatrix,  ///< embedding, output matrix, compressor, confidence head: int8 where the dtype is int4
   kSmallMatrix,      ///< fp32 always
   kVector,           ///< fp32
