@@ -7,6 +7,8 @@ export default defineConfig({
     root: import.meta.dirname,
     include: ["**/*.test.ts"],
     exclude: ["e2e/**"],
+    // The processor's engine, also on a machine with a GPU: these tests compare numbers.
+    env: { PIPO_KERNELS: "cpu" },
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -103,10 +103,11 @@ function tooltipOf(view: StatusView, look: Look): MarkdownString {
 
 function tableRows({ condition, latency, trace, statistics }: StatusView): readonly (readonly [string, string])[] {
   if (condition.kind !== "running" || condition.status === null) return [];
-  const { model, backend, reason } = condition.status;
+  const { model, backend, backendNote, reason } = condition.status;
   const rows: [string, string][] = [];
   if (model !== null) rows.push([l10n.t("Model"), model]);
   if (backend !== null) rows.push([l10n.t("Computed by"), backend]);
+  if (backendNote !== null) rows.push([l10n.t("Device"), backendNote]);
   const [p50, p95] = [latency.percentile(0.5), latency.percentile(0.95)];
   if (p50 !== undefined && p95 !== undefined) {
     rows.push([l10n.t("Keystroke to suggestion"), l10n.t("{0} median, {1} p95, {2} shown", milliseconds(p50), milliseconds(p95), latency.count)]);

@@ -43,6 +43,8 @@ export interface ServerStatus {
   readonly model: string | null;
   /** What computes, for example a kernel target and thread count; null before loading. */
   readonly backend: string | null;
+  /** Why no GPU is used where one would have been; null when there is nothing to say. */
+  readonly backendNote: string | null;
   /** Where the newest answer with text came from; null before the first one. */
   readonly source: ResultSource | null;
   /** Milliseconds from request to answer of the newest answer with text. */

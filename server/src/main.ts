@@ -19,6 +19,7 @@ const host: ServerHost = {
       {
         packedDirectory: options.cacheDir ?? defaultCacheDirectory(),
         threads: engine.threads,
+        device: engine.device,
         ...(engine.dtype !== "auto" && { dtype: engine.dtype }),
       },
       ({ fraction }) => onProgress(fraction),

@@ -204,13 +204,20 @@ test("pack writes a file that is mapped next time", async () => {
   expect(blocked).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringContaining("was not written") });
 });
 
+test("a device that was asked for and cannot be used is an error with the way out", async ({ skip }) => {
+  if ((await loadAddon().cudaInfo()).device) skip("there is a device");
+  const { exitCode, stderr } = await pipo("generate", "--model", golden("tiny-08b"), "--ids", "1,2", "--device", "cuda");
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/^pipo: CUDA cannot be used: .+\. Set pipo\.engine\.device .* --device\) to "auto" or "cpu"/);
+});
+
 test("info shows the machine", async () => {
   expect(await json("info")).toMatchObject({
     cores: expect.any(Number),
     kernels: expect.arrayContaining(["reference"]),
     node: process.version,
   });
-  expect((await pipo("info")).stdout).toMatch(/^pipo {7}.*\nprocessor .*\nmemory .*\nkernels .*reference\n/);
+  expect((await pipo("info")).stdout).toMatch(/^pipo {7}.*\nprocessor .*\nmemory .*\nkernels .*reference\ncuda {7}\S/);
 });
 
 describe("complete", () => {

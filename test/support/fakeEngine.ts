@@ -73,6 +73,8 @@ export interface FakeModelOptions {
   readonly tokenizer?: CharacterTokenizer;
   readonly contextPairs?: number;
   readonly modes?: readonly ("pair" | "plain")[];
+  /** What the engine says of itself otherwise than a small model on the processor. */
+  readonly info?: Partial<EngineInfo>;
 }
 
 /** A model that answers what a function says, two characters per step, as the real one streams. */
@@ -120,6 +122,7 @@ export class FakeModel implements LoadedModel {
       modes: options.modes ?? ["pair", "plain"],
       fromPackedFile: false,
       loadMs: 0,
+      ...options.info,
     };
   }
 

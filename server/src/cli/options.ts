@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { WeightDtype } from "../engine/addon.js";
-import type { OpenOptions } from "../engine/engine.js";
+import type { EngineDevice, OpenOptions } from "../engine/engine.js";
 import { defaultCacheDirectory } from "../environment.js";
 import { findModel } from "../model/catalogue.js";
 
@@ -11,11 +11,13 @@ export interface ModelFlags {
   readonly dtype: WeightDtype;
   readonly groupSize: 32 | 64;
   readonly threads: number;
+  readonly device: EngineDevice;
   readonly kernels?: string;
   readonly cache: boolean;
 }
 
-const dtypes: readonly WeightDtype[] = ["f32", "bf16", "int8", "int4"];
+const dtypes: readonly WeightDtype[] = ["f32", "bf16", "int8", "int4", "mix"];
+const devices: readonly EngineDevice[] = ["auto", "cpu", "cuda"];
 
 /** Adds the flags of {@link ModelFlags}. */
 export function withModelFlags(command: Command, defaultDtype: WeightDtype): Command {
@@ -29,17 +31,23 @@ export function withModelFlags(command: Command, defaultDtype: WeightDtype): Com
         .default(32),
     )
     .option("--threads <count>", "worker threads; 0 takes all cores but one", integerFrom(0), 0)
-    .option("--kernels <name>", "kernel target to force (pipo info lists them)")
+    .addOption(
+      new Option("--device <name>", "auto: an NVIDIA GPU where one can be used, else the processor")
+        .choices(devices)
+        .default("auto"),
+    )
+    .option("--kernels <name>", "kernel target of the processor to force (pipo info lists them)")
     .option("--no-cache", "neither read nor write packed weights");
 }
 
 /** The model's directory and how to open it. */
 export async function resolveModel(flags: ModelFlags): Promise<{ directory: string; options: OpenOptions }> {
-  const { adapter, dtype, groupSize, threads, kernels } = flags;
+  const { adapter, dtype, groupSize, threads, device, kernels } = flags;
   const options: OpenOptions = {
     dtype,
     groupSize,
     threads,
+    device,
     ...(adapter && { adapter: await findModel(adapter) }),
     ...(kernels && { kernels }),
     ...(flags.cache && { packedDirectory: defaultCacheDirectory() }),

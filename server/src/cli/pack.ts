@@ -18,7 +18,7 @@ export function packCommand(): Command {
 }
 
 async function pack(flags: PackFlags): Promise<void> {
-  const { directory, options } = await resolveModel({ ...flags, cache: false });
+  const { directory, options } = await resolveModel({ ...flags, device: "cpu", cache: false });
   const packedFile = path.resolve(flags.output);
   const { native } = await withProgressBar((onProgress) =>
     loadEngine(directory, { ...options, packedFile }, onProgress),

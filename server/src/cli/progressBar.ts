@@ -8,6 +8,7 @@ const stageTexts: Record<LoadStage, string> = {
   checking: "checking the model",
   packing: "packing the weights",
   mapping: "mapping the weights",
+  uploading: "uploading the weights",
   ready: "ready",
 };
 

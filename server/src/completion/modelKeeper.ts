@@ -1,6 +1,5 @@
 import type { StatusAction } from "../../protocol/messages.js";
-import type { EngineErrorCode } from "../engine/addon.js";
-import type { LoadedModel } from "../engine/engine.js";
+import { backendInWords, DeviceError, type LoadedModel } from "../engine/engine.js";
 import { describeError, type Logger } from "../log.js";
 import { errorCodeOf } from "../model/modelError.js";
 import { type CompletionModel, type LoadSettings, prepareForCompletion } from "./completionModel.js";
@@ -99,7 +98,7 @@ export class ModelKeeper {
     } catch (error) {
       if (generation !== this.generation) return this.ready();
       this.log.error(`The model could not be loaded: ${describeError(error)}`);
-      this.become({ kind: "failed", message: describeError(error), action: actionFor(errorCodeOf(error)) });
+      this.become({ kind: "failed", message: describeError(error), action: actionFor(error) });
       return undefined;
     }
   }
@@ -115,9 +114,10 @@ export class ModelKeeper {
   }
 
   private report({ model }: CompletionModel): void {
-    const { backend, dtype, threads, loadMs, fromPackedFile, packedFileNote } = model.info;
+    const { loadMs, fromPackedFile, packedFileNote, backendNote } = model.info;
     const source = fromPackedFile ? "packed weights" : "checkpoint";
-    this.log.info(`${model.card.name} is ready: ${backend}, ${dtype}, ${threads} threads, from its ${source} in ${loadMs.toFixed(0)} ms.`);
+    this.log.info(`${model.card.name} is ready: ${backendInWords(model.info)}, from its ${source} in ${loadMs.toFixed(0)} ms.`);
+    if (backendNote !== undefined) this.log.info(`The model is ${backendNote}.`);
     if (packedFileNote !== undefined) this.log.warn(`Packed weights were not kept, so loading takes as long next time: ${packedFileNote}`);
   }
 
@@ -137,11 +137,12 @@ export class ModelKeeper {
 }
 
 function keyOf({ model, engine }: LoadSettings): string {
-  return JSON.stringify([model.path, engine.dtype, engine.threads]);
+  return JSON.stringify([model.path, engine.device, engine.dtype, engine.threads]);
 }
 
-function actionFor(code: EngineErrorCode): StatusAction {
-  switch (code) {
+function actionFor(error: unknown): StatusAction {
+  if (error instanceof DeviceError) return "openSettings";
+  switch (errorCodeOf(error)) {
     case "badFile":
     case "badConfig":
     case "missingTensor":

@@ -5,6 +5,7 @@ import {
   type ServerState,
   type ServerStatus,
 } from "../../protocol/messages.js";
+import { backendInWords } from "../engine/engine.js";
 import type { ModelState } from "./modelKeeper.js";
 
 /** Reasons that concern a whole document rather than one keystroke. */
@@ -18,6 +19,7 @@ const initial: ServerStatus = {
   state: "starting",
   model: null,
   backend: null,
+  backendNote: null,
   source: null,
   lastLatencyMs: null,
   reason: null,
@@ -88,7 +90,7 @@ export class StatusBoard {
         return { ...status, message: this.model.message, action: this.model.action };
       case "ready": {
         const { info, card } = this.model.model.model;
-        return { ...status, model: card.name, backend: `${info.backend}, ${info.dtype}, ${info.threads} threads` };
+        return { ...status, model: card.name, backend: backendInWords(info), backendNote: info.backendNote ?? null };
       }
     }
   }

@@ -46,7 +46,8 @@ export const settingsSchema = z.object({
   engine: z
     .object({
       start: z.enum(["background", "firstRequest"]).default("background"),
-      dtype: z.enum(["auto", "f32", "bf16", "int8", "int4"]).default("auto"),
+      device: z.enum(["auto", "cpu", "cuda"]).default("auto"),
+      dtype: z.enum(["auto", "f32", "bf16", "int8", "int4", "mix"]).default("auto"),
       threads: z.number().int().min(0).max(256).default(0),
       mode: z.enum(["auto", "pair", "plain"]).default("auto"),
       threshold: z.number().min(0).max(1).nullable().default(null),

@@ -10,8 +10,8 @@
 /** Element types that checkpoints store on disk. */
 export type DiskDtype = "F32" | "BF16" | "F16";
 
-/** Weight formats in memory. `int8` and `int4` carry one fp16 scale per group of inputs. */
-export type WeightDtype = "f32" | "bf16" | "int8" | "int4";
+/** Weight formats in memory. `int8` and `int4` carry one fp16 scale per group of inputs; `mix` is int4 in the MLPs, else int8. */
+export type WeightDtype = "f32" | "bf16" | "int8" | "int4" | "mix";
 
 /** Where the bytes of one tensor lie. Offsets are absolute in the file, in bytes. */
 export interface TensorRef {
@@ -81,7 +81,10 @@ export interface LoadOptions {
   readonly threads: number;
   /** Packed file to map when fresh, or to write (atomically) when missing, stale or broken. Absent: pack in memory only. */
   readonly packedFile?: string;
-  /** Forces a kernel target; otherwise `PIPO_KERNELS`, otherwise the best that this CPU has. */
+  /**
+   * `cuda`, `cpu`, or a kernel target of the CPU by name; `auto`, and when absent unless `PIPO_KERNELS` says otherwise: CUDA
+   * where it can be used and the model fits, else the CPU.
+   */
   readonly kernels?: string;
 }
 
@@ -281,6 +284,20 @@ export interface HostInfo {
   readonly availableMemory: number;
 }
 
+/** The NVIDIA device that `auto` would take, or in words why none can be used: exactly one of the two is there. */
+export interface CudaInfo {
+  readonly device?: {
+    readonly name: string;
+    /** Compute capability, for example 9.0. */
+    readonly capability: string;
+    /** Newest CUDA version that the driver supports, for example 13.0. */
+    readonly driver: string;
+    readonly totalMemory: number;
+    readonly freeMemory: number;
+  };
+  readonly reason?: string;
+}
+
 /** What the addon exports. */
 export interface Addon {
   load(
@@ -302,6 +319,7 @@ export interface Addon {
     onProgress?: (progress: LoadProgress) => void,
   ): Promise<void>;
   hostInfo(): HostInfo;
+  cudaInfo(): Promise<CudaInfo>;
   /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */
   measureReadBandwidth(bytes: number, threads: number, passes: number): Promise<number>;
 }

@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import type { ModelCard } from "../model/card.js";
 import { describeModel, type DescribedModel } from "../model/describe.js";
+import { messageOf } from "../model/files.js";
+import { errorCodeOf, ModelError } from "../model/modelError.js";
 import { createTokenizer, loadTokenizer, type Tokenizer } from "../model/tokenizer.js";
 import type {
   DecodeMode,
@@ -32,8 +34,17 @@ export interface OpenOptions {
   readonly packedDirectory?: string;
   /** The packed file itself, instead of a name chosen in `packedDirectory`. */
   readonly packedFile?: string;
-  /** Kernel target to force. */
+  /** Default `auto`: an NVIDIA GPU where one can be used and the model fits. */
+  readonly device?: EngineDevice;
+  /** Kernel target of the CPU to force, whatever the device. */
   readonly kernels?: string;
+}
+
+export type EngineDevice = "auto" | "cpu" | "cuda";
+
+/** What computes, in a few words. */
+export function backendInWords({ backend, device, dtype, threads }: EngineInfo): string {
+  return device === undefined ? `${backend}, ${dtype}, ${threads} threads` : `${backend} on ${device}, ${dtype}`;
 }
 
 /** A loaded model that takes and gives ids. */
@@ -143,16 +154,31 @@ export async function openEngine(
   options: OpenOptions,
   onProgress?: ProgressListener,
 ): Promise<LoadedEngine> {
-  const { dtype = "int8", groupSize = 32, threads = 0, kernels } = options;
+  const { dtype = "int8", groupSize = 32, threads = 0, device = "auto" } = options;
+  const kernels = options.kernels ?? (device === "auto" ? undefined : device);
   const packedFile =
     options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
   const { directory, card, description } = described;
-  const native = await loadAddon().load(
-    description,
-    { dtype, groupSize, threads, ...(packedFile && { packedFile }), ...(kernels && { kernels }) },
-    onProgress,
-  );
+  const native = await loadAddon()
+    .load(
+      description,
+      { dtype, groupSize, threads, ...(packedFile && { packedFile }), ...(kernels && { kernels }) },
+      onProgress,
+    )
+    .catch((error: unknown) => {
+      throw kernels === "cuda" ? deviceError(error) : error;
+    });
   return { directory, card, maxPositions: description.config.maxPositions, native };
+}
+
+/** A device that was asked for cannot be used, or not for this model; the way out is another setting. */
+export class DeviceError extends ModelError {}
+
+function deviceError(error: unknown): unknown {
+  const code = errorCodeOf(error);
+  if (code !== "unsupported" && code !== "notEnoughMemory") return error;
+  const advice = 'Set pipo.engine.device (on the command line --device) to "auto" or "cpu" to compute on the processor.';
+  return new DeviceError(code, `${messageOf(error).replace(/\.?$/, ".")} ${advice}`, { cause: error });
 }
 
 /** One name per model directory and format, so that a changed model replaces its own stale file. */

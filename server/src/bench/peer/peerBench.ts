@@ -169,7 +169,7 @@ async function runCase(
   const peerFormat: GgufQuantisation = dtype === "int8" ? "Q8_0" : "Q4_0";
   const packed = join(options.cacheDirectory, `random-${shape}-${dtype}.pipo`);
   const gguf = join(options.cacheDirectory, `random-${shape}-${peerFormat}.gguf`);
-  const loadOptions = { dtype, groupSize: 32, threads: options.threads } as const;
+  const loadOptions = { dtype, groupSize: 32, threads: options.threads, kernels: "cpu" } as const;
   await mkdir(options.cacheDirectory, { recursive: true });
   log(`${shape} ${dtype}: writing random models to ${options.cacheDirectory}`);
   if (!(await stat(packed).catch(() => undefined))) await addon.packRandom(config, loadOptions, packed);
