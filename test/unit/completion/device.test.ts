@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { backendInWords, DeviceError } from "../../../server/src/engine/engine.js";
+import { DeviceError } from "../../../server/src/engine/engine.js";
 import { ServiceUnderTest } from "../../support/completion.js";
 import type { FakeModelOptions } from "../../support/fakeEngine.js";
 
