@@ -13,6 +13,7 @@ class Step {
     run_.queue = queue;
     run_.position = &state_->position;
     run_.splits = kind.splits;
+    run_.rotation = ws_.rotation;
   }
 
   void queue() {
