@@ -8,10 +8,6 @@ namespace {
 /// With a stop to ask for, at most so many layers are queued ahead of the device.
 constexpr int kLayersAhead = 3;
 
-void require(bool condition, const char* words) {
-  if (!condition) fail(kPipoCudaUnsupported, words);
-}
-
 void check_chunk(const Session& session, const PipoCudaExtend& e) {
   require(e.rows >= 1 && e.rows <= kChunkRows, "a chunk has more positions than the GPU's workspace");
   require(e.first_position >= 0 && e.first_position + e.rows <= session.capacity(),

@@ -16,6 +16,11 @@ struct Failure {
 
 [[noreturn]] inline void fail(PipoCudaStatus status, std::string words) { throw Failure{status, std::move(words)}; }
 
+/// For what a caller may not ask for.
+inline void require(bool condition, const char* words) {
+  if (!condition) fail(kPipoCudaUnsupported, words);
+}
+
 /// Throws for a code of a launch or of the runtime. `what` completes "cannot ...".
 inline void check(int code, const char* what) {
   if (code == 0) return;

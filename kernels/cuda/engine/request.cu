@@ -9,10 +9,6 @@
 namespace pipo::cuda {
 namespace {
 
-void require(bool condition, const char* words) {
-  if (!condition) fail(kPipoCudaUnsupported, words);
-}
-
 void check_request(const Session& session, const PipoCudaRequest& r) {
   require(!r.pair_mode || session.model().is_pair(), "this model has no pair tensors; use plain mode");
   require(r.position >= 1, "a request needs at least one position before it");
