@@ -141,33 +141,54 @@ struct GemvSource {
   }
 };
 
-/// One lane's 16 bytes of weights times its inputs. `chunk` counts 16-byte pieces along the row.
+/// Where a lane reads the inputs of its 16 bytes of weights; moves along the row with them.
 template <WeightType W>
-__device__ __forceinline__ float dot_chunk(uint4 w, float scale, const GemvShared& s, int chunk, int k_padded) {
+struct GemvInputs {
+  static constexpr int kLanes = lanes_per_row(W), kBlocks = kLanes * inputs_per_lane(W) / 32;
+  const unsigned char* at;
+  int plane;  ///< to the second half of a lane's inputs
+  const RoundedBlock* block;
+
+  __device__ __forceinline__ GemvInputs(const GemvShared& s, int k_padded)
+      : plane(is_quantised(W) ? k_padded / 2 : 2 * k_padded) {
+    const int lane = threadIdx.x % kLanes;
+    at = reinterpret_cast<const unsigned char*>(s.x) + lane * 16;
+    block = s.blocks + lane * inputs_per_lane(W) / 32;
+  }
+  __device__ __forceinline__ void advance() {
+    at += kLanes * 16;
+    block += kBlocks;
+  }
+};
+
+/// One lane's 16 bytes of weights times its inputs.
+template <WeightType W>
+__device__ __forceinline__ float dot_chunk(uint4 w, float scale, const GemvInputs<W>& inputs) {
   if constexpr (W == WeightType::kF32) {
-    const float4 x = reinterpret_cast<const float4*>(s.x)[chunk];
+    const float4 x = *reinterpret_cast<const float4*>(inputs.at);
     return __uint_as_float(w.x) * x.x + __uint_as_float(w.y) * x.y + __uint_as_float(w.z) * x.z +
            __uint_as_float(w.w) * x.w;
   } else if constexpr (W == WeightType::kBf16) {
-    const float4 a = reinterpret_cast<const float4*>(s.x)[chunk];
-    const float4 b = reinterpret_cast<const float4*>(s.x + k_padded / 2)[chunk];
+    const float4 a = *reinterpret_cast<const float4*>(inputs.at);
+    const float4 b = *reinterpret_cast<const float4*>(inputs.at + inputs.plane);
     float sum = bf16_low(w.x) * a.x + bf16_high(w.x) * a.y;
     sum += bf16_low(w.y) * a.z + bf16_high(w.y) * a.w;
     sum += bf16_low(w.z) * b.x + bf16_high(w.z) * b.y;
     sum += bf16_low(w.w) * b.z + bf16_high(w.w) * b.w;
     return sum;
   } else if constexpr (W == WeightType::kInt8) {
-    const uint4 x = reinterpret_cast<const uint4*>(s.q)[chunk];
+    const uint4 x = *reinterpret_cast<const uint4*>(inputs.at);
     int sum = __dp4a(static_cast<int>(w.x), static_cast<int>(x.x), 0);
     sum = __dp4a(static_cast<int>(w.y), static_cast<int>(x.y), sum);
     sum = __dp4a(static_cast<int>(w.z), static_cast<int>(x.z), sum);
     sum = __dp4a(static_cast<int>(w.w), static_cast<int>(x.w), sum);
-    return static_cast<float>(sum) * (scale * s.scale[chunk / 2]);
+    return static_cast<float>(sum) * (scale * inputs.block->scale);
   } else {
-    const uint4 low = reinterpret_cast<const uint4*>(s.q)[chunk];
-    const uint4 high = reinterpret_cast<const uint4*>(s.q + k_padded / 2)[chunk];
+    const uint4 low = *reinterpret_cast<const uint4*>(inputs.at);
+    const uint4 high = *reinterpret_cast<const uint4*>(inputs.at + inputs.plane);
+    const RoundedBlock block = *inputs.block;
     constexpr unsigned kNibbles = 0x0f0f0f0fu;
-    int sum = -s.sum8[chunk];
+    int sum = block.less;
     const auto add = [&](unsigned word, unsigned x_low, unsigned x_high) {
       sum = __dp4a(static_cast<int>(word & kNibbles), static_cast<int>(x_low), sum);
       sum = __dp4a(static_cast<int>((word >> 4) & kNibbles), static_cast<int>(x_high), sum);
@@ -176,7 +197,7 @@ __device__ __forceinline__ float dot_chunk(uint4 w, float scale, const GemvShare
     add(w.y, low.y, high.y);
     add(w.z, low.z, high.z);
     add(w.w, low.w, high.w);
-    return static_cast<float>(sum) * (scale * s.scale[chunk]);
+    return static_cast<float>(sum) * (scale * block.scale);
   }
 }
 
@@ -239,7 +260,8 @@ __global__ void __launch_bounds__(kGemvThreads, 2) gemv_kernel(GemvArgs a, int b
   unsigned char* stage = ring;
   for (int unit = first; unit < units; unit += stride) {
     float sums[R] = {};
-    for (int chunk = lane; chunk < steps * kLanes; chunk += kLanes) {
+    GemvInputs<W> inputs(s, k_padded);
+    for (int left = steps; left > 0; --left) {
       uint4 w[R];
       float scale[R];
       wait_copies<kStages - 1>();
@@ -257,7 +279,8 @@ __global__ void __launch_bounds__(kGemvThreads, 2) gemv_kernel(GemvArgs a, int b
       source.copy(a, stage);
       stage = stage == ring + (kStages - 1) * kStageBytes ? ring : stage + kStageBytes;
 #pragma unroll
-      for (int r = 0; r < R; ++r) sums[r] += dot_chunk<W>(w[r], scale[r], s, chunk, k_padded);
+      for (int r = 0; r < R; ++r) sums[r] += dot_chunk<W>(w[r], scale[r], inputs);
+      inputs.advance();
     }
 #pragma unroll
     for (int r = 0; r < R; ++r) {

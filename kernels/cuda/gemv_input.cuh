@@ -46,14 +46,18 @@ struct GemvArgs {
   bool ahead = true;
 };
 
-/// Inputs in shared memory: floats in the order in which lanes read them without bank conflicts, or int8 with one scale
-/// and one zero-point correction per 32.
+/// What 32 inputs rounded to int8 have in common.
+struct alignas(8) RoundedBlock {
+  float scale;
+  int less;  ///< -8 times their sum: int4 weights are stored with 8 added
+};
+
+/// Inputs in shared memory: floats in the order in which lanes read them without bank conflicts, or int8.
 struct GemvShared {
   float* x;
   std::int8_t* q;
-  float* scale;    // [k_padded / 32]
-  int* sum8;       // [k_padded / 32], 8 * sum of q: int4 weights are stored with 8 added
-  float* factors;  // of kGatedNorm: 1 / rms of each head
+  RoundedBlock* blocks;  ///< [k_padded / 32]
+  float* factors;        ///< of kGatedNorm: 1 / rms of each head
 };
 
 __host__ __device__ inline std::size_t gemv_input_bytes(int k_padded, bool quantised) {
@@ -66,8 +70,7 @@ __device__ __forceinline__ GemvShared gemv_shared(unsigned char* at, int k_padde
   s.x = reinterpret_cast<float*>(at);
   s.q = reinterpret_cast<std::int8_t*>(at);
   s.factors = reinterpret_cast<float*>(at + (quantised ? k_padded : 4 * k_padded));
-  s.scale = s.factors + k_padded / 32;
-  s.sum8 = reinterpret_cast<int*>(s.scale + k_padded / 32);
+  s.blocks = reinterpret_cast<RoundedBlock*>(s.factors + k_padded / 32);
   return s;
 }
 
@@ -146,10 +149,7 @@ __device__ __forceinline__ void put_rounded(const GemvShared& s, int i, int k_pa
   // Int4 lanes read inputs 0-15 and 16-31 of their 32 as two 16-byte loads: two planes.
   const int block = i / 32, place = W == WeightType::kInt4 ? i % 32 / 16 * (k_padded / 2) + block * 16 + i % 16 : i;
   *reinterpret_cast<unsigned*>(s.q + place) = word;
-  if (i % 32 == 0) {
-    s.scale[block] = vanishes ? 0.0f : largest / 127.0f;
-    s.sum8[block] = 8 * sum;
-  }
+  if (i % 32 == 0) s.blocks[block] = {vanishes ? 0.0f : largest / 127.0f, -8 * sum};
 }
 
 /// The input of position blockIdx.y; zeros beyond k. Ends with a barrier.
