@@ -14,19 +14,31 @@
 namespace pipo::cuda {
 
 constexpr int kGemmM = 128, kGemmN = 128, kGemmK = 32, kGemmStages = 3, kGemmThreads = 256;
+constexpr int gemm_outputs(bool gate_up) { return gate_up ? kGemmN / 2 : kGemmN; }  ///< of a tile, for a position
 constexpr int gemm_stage_bytes(int rows) { return (rows + kGemmN) * kGemmK * 2; }
 
 struct GemmArgs {
   const std::uint16_t* x = nullptr;  ///< [m, k_padded] bf16, zeros beyond k
   Matrix w;
+  Matrix up;                         ///< where it has rows, of w's type and shape: y = SiLU(W x) * (Up x) instead
   const float* bias = nullptr;
   float* y = nullptr;                ///< [m, y_stride] or null
   std::uint16_t* y_bf16 = nullptr;   ///< the same rounded, or null
   std::int64_t y_stride = 0;
   bool accumulate = false;           ///< adds to y
   bool silu_output = false;
+  int y_bf16_columns = 0;  ///< y_bf16 is zero beyond w.n up to here, so that a product can read it
   int m = 0;
 };
+
+/// Zeros behind the outputs of `rows` positions from `first` on.
+__device__ __forceinline__ void pad_outputs(const GemmArgs& a, int first, int rows) {
+  const int width = a.y_bf16_columns - a.w.n;
+  if (a.y_bf16 == nullptr || width <= 0) return;
+  for (int i = threadIdx.x; i < min(rows, a.m - first) * width; i += blockDim.x) {
+    a.y_bf16[(first + i / width) * a.y_stride + a.w.n + i % width] = 0;
+  }
+}
 
 /// How k is cut: grid [tiles of n, tiles of m, slices].
 struct GemmPlan {
@@ -50,24 +62,37 @@ __device__ __forceinline__ int tile_offset(int row, int piece) {
   return row * (kGemmK * 2) + ((piece ^ ((row >> 1) & 3)) * 16);
 }
 
+/// Row `row` of a tile of W whose outputs start at n0: with GateUp eight rows of W and of Up in turn, so that one thread
+/// gets both sums of an output. Rows beyond the last are read from it and never stored.
+struct WeightRow {
+  const std::uint8_t* rows;
+  const std::uint16_t* scales;
+  std::int64_t index;
+};
+template <bool GateUp>
+__device__ __forceinline__ WeightRow weight_row(const GemmArgs& a, int n0, int row) {
+  const Matrix& w = GateUp && row / 8 % 2 == 1 ? a.up : a.w;
+  return {w.rows, w.scales, min(n0 + (GateUp ? row / 16 * 8 + row % 8 : row), w.n - 1)};
+}
+
 /// A thread's share of a tile of quantised weights: 16 inputs of one row, from when they are asked for until they are
 /// put into shared memory as bf16, while the products of another tile are made.
-template <WeightType W>
+template <WeightType W, bool GateUp>
 struct HeldWeights {
   uint4 q;
   unsigned scale;
 
-  __device__ __forceinline__ void load(const Matrix& w, int n0, int k0) {
-    const int half = threadIdx.x % 2, shift = w.group == 32 ? 5 : 6;
-    const std::int64_t row = min(n0 + static_cast<int>(threadIdx.x / 2), w.n - 1);
-    const std::uint8_t* at = w.rows + row * row_bytes(W, w.k_padded);
+  __device__ __forceinline__ void load(const GemmArgs& a, int n0, int k0) {
+    const int half = threadIdx.x % 2, shift = a.w.group == 32 ? 5 : 6;
+    const WeightRow row = weight_row<GateUp>(a, n0, threadIdx.x / 2);
+    const std::uint8_t* at = row.rows + row.index * row_bytes(W, a.w.k_padded);
     if constexpr (W == WeightType::kInt8) {
       q = *reinterpret_cast<const uint4*>(at + k0 + half * 16);
     } else {
       const uint2 words = *reinterpret_cast<const uint2*>(at + k0 / 2 + half * 8);
       q = make_uint4(words.x, words.y, 0, 0);
     }
-    scale = w.scales[row * (w.k_padded >> shift) + (k0 >> shift)];
+    scale = row.scales[row.index * (a.w.k_padded >> shift) + (k0 >> shift)];
   }
 
   __device__ __forceinline__ void store(unsigned char* tile) const {
@@ -94,15 +119,13 @@ struct HeldWeights {
   }
 };
 
-/// Starts the copies of a tile [Rows, kGemmK] of bf16 whose rows are `pitch` apart. Rows beyond the last are read from
-/// it and never stored.
-template <int Rows>
-__device__ __forceinline__ void copy_tile(const std::uint16_t* from, std::int64_t pitch, int row0, int last, int k0,
-                                          unsigned char* tile) {
+/// Starts the copies of a tile of `Rows` rows of bf16 from input k0 on; at(row): where a row starts.
+template <int Rows, class At>
+__device__ __forceinline__ void copy_tile(int k0, unsigned char* tile, At at) {
 #pragma unroll
   for (int i = 0; i < Rows * 4 / kGemmThreads; ++i) {
     const int index = threadIdx.x + i * kGemmThreads, row = index / 4, piece = index % 4;
-    copy_async(tile + tile_offset(row, piece), from + min(row0 + row, last) * pitch + k0 + piece * 8);
+    copy_async(tile + tile_offset(row, piece), at(row) + k0 + piece * 8);
   }
 }
 
@@ -150,25 +173,28 @@ __device__ __forceinline__ bool join_slices(const GemmPlan& p, float (&sums)[Fra
   return true;
 }
 
-template <WeightType W, int Rows>
+template <WeightType W, int Rows, bool GateUp>
 __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmPlan p) {
   PIPO_DYNAMIC_SHARED(shared);
   constexpr int kFragments = Rows / 32, kStageBytes = gemm_stage_bytes(Rows);
-  const int m0 = blockIdx.y * Rows, n0 = blockIdx.x * kGemmN, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int m0 = blockIdx.y * Rows, n0 = blockIdx.x * gemm_outputs(GateUp), lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp / 4 * (Rows / 2), warp_n = warp % 4 * 32, first = blockIdx.z * p.tiles;
   const int tiles = min(p.tiles, (a.w.k + kGemmK - 1) / kGemmK - first);
   const auto x_tile = [&](int t) { return shared + t % kGemmStages * kStageBytes; };
   const auto w_tile = [&](int t) { return x_tile(t) + Rows * kGemmK * 2; };
-  HeldWeights<W> held;
+  HeldWeights<W, GateUp> held;
   const auto start = [&](int t) {
     if (t < tiles) {
       const int k0 = (first + t) * kGemmK;
-      copy_tile<Rows>(a.x, a.w.k_padded, m0, a.m - 1, k0, x_tile(t));
+      const std::int64_t pitch = a.w.k_padded;
+      copy_tile<Rows>(k0, x_tile(t), [&](int row) { return a.x + min(m0 + row, a.m - 1) * pitch; });
       if constexpr (is_quantised(W)) {
-        held.load(a.w, n0, k0);
+        held.load(a, n0, k0);
       } else {
-        const auto* rows = reinterpret_cast<const std::uint16_t*>(a.w.rows);
-        copy_tile<kGemmN>(rows, a.w.k_padded, n0, a.w.n - 1, k0, w_tile(t));
+        copy_tile<kGemmN>(k0, w_tile(t), [&](int row) {
+          const WeightRow from = weight_row<GateUp>(a, n0, row);
+          return reinterpret_cast<const std::uint16_t*>(from.rows) + from.index * pitch;
+        });
       }
     }
     commit_copies();
@@ -194,18 +220,21 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmP
     settle(t + kGemmStages - 1);
   }
   if (p.slices > 1 && !join_slices(p, sums)) return;
+  constexpr int kEach = GateUp ? 2 : 1;
 #pragma unroll
   for (int i = 0; i < kFragments; ++i) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
+    for (int j = 0; j < 4; j += kEach) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int row = m0 + warp_m + i * 16 + lane / 4 + e / 2 * 8;
-        const int column = n0 + warp_n + j * 8 + lane % 4 * 2 + e % 2;
-        if (row < a.m && column < a.w.n) put_result(a, row, column, sums[i][j][e]);
+        const int column = n0 + (warp_n + j * 8) / kEach + lane % 4 * 2 + e % 2;
+        const float v = GateUp ? silu(sums[i][j][e]) * sums[i][j + kEach - 1][e] : sums[i][j][e];
+        if (row < a.m && column < a.w.n) put_result(a, row, column, v);
       }
     }
   }
+  if (blockIdx.x == gridDim.x - 1) pad_outputs(a, m0, Rows);
 }
 
 }  // namespace pipo::cuda

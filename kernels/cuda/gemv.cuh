@@ -7,7 +7,7 @@
 /// lane; several matrices that share their input run as one launch.
 ///
 /// Weights go through a ring in shared memory, one of its own for each warp, so that 4 KB of them are on their way at
-/// any time, whatever the warp is at: ends of rows, sums over lanes, and above all the wait for the kernel that makes x.
+/// any time, whatever the warp is at: ends of rows, sums over lanes, above all the wait for the kernel that makes x.
 /// One block per multiprocessor takes at most half of it, so that the next product's block can fill its ring meanwhile.
 namespace pipo::cuda {
 
@@ -221,7 +221,7 @@ __device__ __forceinline__ void put_unit(const GemvArgs& a, int unit, const floa
   }
 }
 
-/// Grid [blocks, positions]. Only the first `busy` warps of a block have rows: so many that all have equally many units.
+/// Grid [blocks, positions]. Only the first `busy` warps of a block have rows: as many as get equally many units.
 template <WeightType W, GemvRows Rows>
 __global__ void __launch_bounds__(kGemvThreads, 2) gemv_kernel(GemvArgs a, int busy) {
   PIPO_DYNAMIC_SHARED(shared);

@@ -19,6 +19,8 @@ enum class Input : int {
   kSiluProduct,  ///< SiLU(x) x2, of prepare_rows only: gemv has gate_up
 };
 
+constexpr int kLeastGatedHead = 16;  ///< heads of kGatedNorm are multiples of it
+
 struct GemvTerm {
   Matrix w;
   const float* bias = nullptr;
@@ -37,7 +39,7 @@ struct GemvArgs {
   std::int64_t x_stride = 0;  ///< of x and x2, between positions, one per blockIdx.y
   std::int64_t y_stride = 0;  ///< of every term's y
   float eps = 1e-6f;
-  int head_dim = 0;  ///< a multiple of 32
+  int head_dim = 0;  ///< a multiple of kLeastGatedHead
   bool silu_output = false;
   bool gate_up = false;  ///< terms 0 and 1 are gate and up: y of term 0 = SiLU(gate) * up
   const int* enabled = nullptr;  ///< device word; 0: the kernel does nothing
@@ -62,7 +64,7 @@ struct GemvShared {
 
 __host__ __device__ inline std::size_t gemv_input_bytes(int k_padded, bool quantised) {
   const std::size_t k = static_cast<std::size_t>(k_padded);
-  return quantised ? k + k / 32 * 12 : k * 4 + k / 32 * 4;
+  return (quantised ? k + k / 32 * sizeof(RoundedBlock) : k * 4) + k / kLeastGatedHead * 4;
 }
 
 __device__ __forceinline__ GemvShared gemv_shared(unsigned char* at, int k_padded, bool quantised) {
@@ -70,7 +72,7 @@ __device__ __forceinline__ GemvShared gemv_shared(unsigned char* at, int k_padde
   s.x = reinterpret_cast<float*>(at);
   s.q = reinterpret_cast<std::int8_t*>(at);
   s.factors = reinterpret_cast<float*>(at + (quantised ? k_padded : 4 * k_padded));
-  s.blocks = reinterpret_cast<RoundedBlock*>(s.factors + k_padded / 32);
+  s.blocks = reinterpret_cast<RoundedBlock*>(s.factors + k_padded / kLeastGatedHead);
   return s;
 }
 

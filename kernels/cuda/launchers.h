@@ -30,6 +30,12 @@ struct Queue {
 inline constexpr std::size_t kWorkspaceCounters = 4096;
 inline constexpr std::size_t kWorkspaceBytes = kWorkspaceCounters * 4 + (std::size_t{16} << 20);
 
+/// Most shared memory of a block that lets two share a multiprocessor, where it has room for two worth having.
+inline int half_shared(const Queue& queue) {
+  constexpr int kStatic = 1 << 10, kLeast = 99 << 10;
+  return min(max(queue.shared_bytes / 2 - kStatic, kLeast), queue.shared_bytes) - kStatic;
+}
+
 int gemv(const Queue& queue, const GemvArgs& args, int positions = 1);
 /// Several positions, any number of them; weights in bf16, int8 or int4. Reads them once for up to 32 positions.
 int gemm(const Queue& queue, const GemmArgs& args);

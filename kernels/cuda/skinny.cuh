@@ -22,6 +22,7 @@ constexpr int skinny_step_inputs(WeightType w) { return kSkinnyStepBytes / 16 * 
 constexpr int skinny_piece_bytes(WeightType w) {
   return kSkinnyRows * (kSkinnyStepBytes + (is_quantised(w) ? kSkinnyScaleBytes : 0));
 }
+constexpr int skinny_rows(bool gate_up) { return gate_up ? kSkinnyRows / 2 : kSkinnyRows; }  ///< of each matrix
 constexpr int skinny_outputs(int columns) { return kSkinnyRows * 8 * columns; }  ///< of a tile
 constexpr int skinny_fixed_bytes(WeightType w, int columns) {
   return kSkinnyWarps * (kSkinnyStages * skinny_piece_bytes(w) + skinny_outputs(columns) * 4);
@@ -101,25 +102,26 @@ __device__ __forceinline__ void arrange_inputs(const GemmArgs& a, int k0, int bl
 }
 
 /// Where a lane copies pieces from: its 16 bytes of four rows and its scales, at the first step of the slice.
-template <WeightType W>
+template <WeightType W, bool GateUp>
 struct PieceSource {
   static constexpr int kMostWords = skinny_step_inputs(W) / 64;  ///< of two scales, of a row in one step
   const std::uint8_t* rows[4];
   const unsigned* scales = nullptr;
   int words = 0;
 
-  __device__ __forceinline__ void seek(const Matrix& w, int tile, int first_step) {
-    const int lane = threadIdx.x % 32, row0 = tile * kSkinnyRows;
+  __device__ __forceinline__ void seek(const GemmArgs& a, int tile, int first_step) {
+    const int lane = threadIdx.x % 32, row0 = tile * skinny_rows(GateUp);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const std::int64_t row = min(row0 + i * 4 + lane / 8, w.n - 1);
-      rows[i] = w.rows + row * row_bytes(W, w.k_padded) + first_step * kSkinnyStepBytes + lane % 8 * 16;
+      const WeightRow row = weight_row<GateUp>(a, row0, i * 4 + lane / 8);
+      rows[i] = row.rows + row.index * row_bytes(W, a.w.k_padded) + first_step * kSkinnyStepBytes + lane % 8 * 16;
     }
     if constexpr (is_quantised(W)) {
-      const int shift = w.group == 32 ? 0 : 1;
-      const std::int64_t row = min(row0 + lane % kSkinnyRows, w.n - 1);
+      const int shift = a.w.group == 32 ? 0 : 1;
+      const WeightRow row = weight_row<GateUp>(a, row0, lane % kSkinnyRows);
       words = kMostWords >> shift;
-      scales = reinterpret_cast<const unsigned*>(w.scales) + row * (w.k_padded / 64 >> shift) + first_step * words;
+      scales = reinterpret_cast<const unsigned*>(row.scales) + row.index * (a.w.k_padded / 64 >> shift) +
+               first_step * words;
     }
   }
 
@@ -178,35 +180,43 @@ __device__ __forceinline__ void multiply_piece(const unsigned char* piece, const
   }
 }
 
-/// Output `index` of a tile, in the order of fragments: [column group][element][lane].
-__device__ __forceinline__ void put_skinny(const GemmArgs& a, int tile, int index, float v) {
-  const int lane = index % 32, element = index / 32 % 4;
-  const int row = tile * kSkinnyRows + lane / 4 + element / 2 * 8;
-  const int position = index / 128 * 8 + lane % 4 * 2 + element % 2;
-  if (row < a.w.n && position < a.m) put_result(a, position, row, v);
-}
-
-/// The last block of a share of rows adds the slices up, in their order.
-template <int Columns>
-__device__ __forceinline__ void join_slices(const GemmArgs& a, const SkinnyPlan& p, int first_tile, int tiles,
-                                            int all_tiles) {
-  constexpr int kOutputs = skinny_outputs(Columns);
-  if (!last_to_arrive(p.arrived + blockIdx.x, p.slices)) return;
-  for (int i = threadIdx.x; i < tiles * kOutputs; i += kSkinnyThreads) {
-    float v = 0.0f;
-    for (int s = 0; s < p.slices; ++s) {
-      v += load_l2(p.partials + (static_cast<std::int64_t>(s) * all_tiles + first_tile) * kOutputs + i);
-    }
-    put_skinny(a, first_tile + i / kOutputs, i % kOutputs, v);
+/// Puts a tile's outputs where they belong; total(i): sum i of the tile, in the order of fragments: [column group]
+/// [element][lane]. Elements 2 and 3 are the rows 8 further down, with GateUp those of Up.
+template <int Columns, bool GateUp, class Total>
+__device__ __forceinline__ void put_tile(const GemmArgs& a, int tile, Total total) {
+  for (int i = threadIdx.x; i < skinny_outputs(Columns); i += kSkinnyThreads) {
+    const int lane = i % 32, element = i / 32 % 4;
+    if (GateUp && element >= 2) continue;
+    const int row = tile * skinny_rows(GateUp) + lane / 4 + element / 2 * 8;
+    const int position = i / 128 * 8 + lane % 4 * 2 + element % 2;
+    if (row >= a.w.n || position >= a.m) continue;
+    put_result(a, position, row, GateUp ? silu(total(i)) * total(i + 64) : total(i));
   }
 }
 
-template <WeightType W, int Columns>
+/// The last block of a share of rows adds the slices up, in their order.
+template <int Columns, bool GateUp>
+__device__ __forceinline__ void join_slices(const GemmArgs& a, const SkinnyPlan& p, int first_tile, int tiles,
+                                            int all_tiles) {
+  if (!last_to_arrive(p.arrived + blockIdx.x, p.slices)) return;
+  for (int tile = first_tile; tile < first_tile + tiles; ++tile) {
+    put_tile<Columns, GateUp>(a, tile, [&](int i) {
+      float v = 0.0f;
+      for (int s = 0; s < p.slices; ++s) {
+        v += load_l2(p.partials + (static_cast<std::int64_t>(s) * all_tiles + tile) * skinny_outputs(Columns) + i);
+      }
+      return v;
+    });
+  }
+}
+
+template <WeightType W, int Columns, bool GateUp>
 __global__ void __launch_bounds__(kSkinnyThreads, Columns < 4 ? 2 : 1) skinny_kernel(GemmArgs a, SkinnyPlan p) {
   PIPO_DYNAMIC_SHARED(shared);
   constexpr int kOutputs = skinny_outputs(Columns), kPiece = skinny_piece_bytes(W), kInputs = skinny_step_inputs(W);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int all_tiles = (a.w.n + kSkinnyRows - 1) / kSkinnyRows, first_tile = blockIdx.x * p.tiles_per_block;
+  const int all_tiles = (a.w.n + skinny_rows(GateUp) - 1) / skinny_rows(GateUp);
+  const int first_tile = blockIdx.x * p.tiles_per_block;
   const int tiles = min(p.tiles_per_block, all_tiles - first_tile), first_step = blockIdx.y * p.steps;
   const int steps = min(p.steps, (a.w.k + kInputs - 1) / kInputs - first_step);
   unsigned char* const ring = shared + warp * kSkinnyStages * kPiece;
@@ -214,13 +224,13 @@ __global__ void __launch_bounds__(kSkinnyThreads, Columns < 4 ? 2 : 1) skinny_ke
   uint4* const x = reinterpret_cast<uint4*>(sums_of_warps + kSkinnyWarps * kOutputs);
 
   // Pieces are numbered through all tiles of the block; a warp takes every eighth.
-  PieceSource<W> source;
+  PieceSource<W, GateUp> source;
   int next_tile = 0, next_step = warp, next_stage = 0;
-  source.seek(a.w, first_tile, first_step);
+  source.seek(a, first_tile, first_step);
   const auto copy_next = [&] {
     if (next_step >= steps) {
       for (; next_step >= steps; next_step -= steps) ++next_tile;
-      source.seek(a.w, first_tile + next_tile, first_step);
+      source.seek(a, first_tile + next_tile, first_step);
     }
     if (next_tile < tiles) source.copy(next_step, ring + next_stage * kPiece);
     commit_copies();
@@ -251,17 +261,22 @@ __global__ void __launch_bounds__(kSkinnyThreads, Columns < 4 ? 2 : 1) skinny_ke
       for (int e = 0; e < 4; ++e) sums_of_warps[warp * kOutputs + (c * 4 + e) * 32 + lane] = sums[c][e];
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < kOutputs; i += kSkinnyThreads) {
+    const auto total = [&](int i) {
       float v = 0.0f;
 #pragma unroll
       for (int w = 0; w < kSkinnyWarps; ++w) v += sums_of_warps[w * kOutputs + i];
-      if constexpr (is_quantised(W)) v *= kShrunk;
-      if (p.slices == 1) put_skinny(a, first_tile + tile, i, v);
-      else p.partials[(static_cast<std::int64_t>(blockIdx.y) * all_tiles + first_tile + tile) * kOutputs + i] = v;
+      return is_quantised(W) ? v * kShrunk : v;
+    };
+    if (p.slices == 1) {
+      put_tile<Columns, GateUp>(a, first_tile + tile, total);
+    } else {
+      float* to = p.partials + (static_cast<std::int64_t>(blockIdx.y) * all_tiles + first_tile + tile) * kOutputs;
+      for (int i = threadIdx.x; i < kOutputs; i += kSkinnyThreads) to[i] = total(i);
     }
     __syncthreads();
   }
-  if (p.slices > 1) join_slices<Columns>(a, p, first_tile, tiles, all_tiles);
+  if (blockIdx.x == gridDim.x - 1 && blockIdx.y == 0) pad_outputs(a, 0, a.m);
+  if (p.slices > 1) join_slices<Columns, GateUp>(a, p, first_tile, tiles, all_tiles);
 }
 
 }  // namespace pipo::cuda

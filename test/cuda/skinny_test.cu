@@ -41,12 +41,13 @@ struct Product {
     a.m = m;
     return a;
   }
-  std::vector<double> expected() const {
-    const int k = weights.host().k;
+  std::vector<double> expected() const { return expected(weights); }
+  std::vector<double> expected(const DeviceWeights& w) const {
+    const int k = w.host().k;
     std::vector<double> sums(static_cast<std::size_t>(m) * n);
     std::vector<float> row(static_cast<std::size_t>(k));
     for (int j = 0; j < n; ++j) {
-      CHECK(kernels::unpack_row(weights.host(), j, row.data()) == Status::kOk);
+      CHECK(kernels::unpack_row(w.host(), j, row.data()) == Status::kOk);
       for (int i = 0; i < m; ++i) {
         double sum = 0;
         for (int c = 0; c < k; ++c) sum += static_cast<double>(row[c]) * from_bf16(to_bf16(x[i * k + c]));
@@ -145,6 +146,38 @@ TEST("bias, SiLU, residual and bf16 outputs, with and without slices") {
       args.y_bf16 = c.y16.get();
       finish(cuda::gemm(q, args));
       check_close(rounded(), sums, 5e-3, c.name + ", bf16 alone");
+    }
+  }
+}
+
+TEST("gate and up make the next product's input, with zeros behind") {
+  const Workspace workspace;
+  for (const Format& f : kFormats) {
+    for (const int m : {3, 12, 20, 50, 130}) {
+      for (const int multiprocessors : {1, 32}) {
+        const int n = 75, k = m > 32 ? 600 : 1100, width = 100;
+        const Product gate(f, m, n, k);
+        const DeviceWeights up(f.type, f.group, n, k, random_floats(std::int64_t{n} * k));
+        const Device<std::uint16_t> y16(std::vector<std::uint16_t>(static_cast<std::size_t>(m * width), 0x4000));
+        cuda::GemmArgs args = gate.args();
+        args.up = up.matrix();
+        args.y = nullptr;
+        args.y_bf16 = y16.get();
+        args.y_stride = width;
+        args.y_bf16_columns = width - 4;
+        finish(cuda::gemm(workspace.queue(multiprocessors), args));
+        const std::vector<double> gates = gate.expected(), ups = gate.expected(up);
+        const std::vector<std::uint16_t> all = y16.read();
+        std::vector<double> wanted;
+        std::vector<float> found;
+        for (int i = 0; i < m * width; ++i) {
+          const int row = i / width, column = i % width;
+          found.push_back(from_bf16(all[i]));
+          const double g = column < n ? gates[row * n + column] : 0;
+          wanted.push_back(column < n ? g / (1 + std::exp(-g)) * ups[row * n + column] : column < width - 4 ? 0.0 : 2.0);
+        }
+        check_close(found, wanted, 6e-3, gate.name);
+      }
     }
   }
 }
