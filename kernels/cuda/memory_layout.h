@@ -55,8 +55,20 @@ struct Widths {
   std::int64_t hidden, inner, attention, kv, value, channels;
 };
 
-/// What the delta rule needs beside its inputs for a chunk; at least the kernels' own delta_scratch_bytes.
-inline std::int64_t delta_chunk_bytes(const PipoCudaConfig&) { return 0; }
+/// What the kernels' own delta_scratch_bytes says of a chunk. They do with less, more slowly.
+inline std::int64_t delta_chunk_bytes(const PipoCudaConfig& c) {
+  const bool in_chunks = c.key_dim == c.value_dim && (c.key_dim == 64 || c.key_dim == 128);
+  return in_chunks ? std::int64_t{kChunkRows / 64} * c.n_value_heads * (64 * 64 + 2 * 64) * 4 : 0;
+}
+
+/// Counters and partial sums of products that cut k, see Queue::workspace.
+inline constexpr std::int64_t kProductBytes = 4 * 4096 + (16 << 20);
+
+/// Partial results of attention over many rows, on devices with up to so many multiprocessors.
+inline constexpr int kMostMultiprocessors = 192;
+inline std::int64_t shared_attention_bytes(const PipoCudaConfig& c, int multiprocessors) {
+  return std::int64_t{multiprocessors} * 128 * (c.head_dim + 2) * 4;
+}
 
 /// Activations of one chunk or step. One per model: sessions use it in turns.
 struct Workspace {
@@ -70,6 +82,8 @@ struct Workspace {
   float* rotation = nullptr;        ///< [2, rotary_dim] of the backbone's position and the draft head's
   float* partial = nullptr;         ///< [n_heads, kMostPartials, head_dim + 2]
   std::int32_t* arrived = nullptr;  ///< [n_kv_heads], zero between launches
+  float* shared_attention = nullptr;  ///< the same of many rows
+  void* products = nullptr;           ///< Queue::workspace, zeros before the first use
   float* logits = nullptr;          ///< [V]
   float* scalar = nullptr;          ///< [1]
   void* sampling = nullptr;         ///< SampleArgs::scratch, zeros before the first use
@@ -115,6 +129,8 @@ inline Workspace::Workspace(const PipoCudaConfig& c, Layout& layout) {
   rotation = layout.take<float>(2 * std::int64_t{c.rotary_dim});
   partial = layout.take<float>(std::int64_t{c.n_heads} * kMostPartials * (c.head_dim + 2));
   arrived = layout.take<std::int32_t>(c.n_kv_heads);
+  shared_attention = layout.take<float>(shared_attention_bytes(c, kMostMultiprocessors) / 4);
+  products = layout.take<unsigned char>(kProductBytes);
   logits = layout.take<float>(c.vocab_size);
   scalar = layout.take<float>(1);
   sampling = layout.take<unsigned char>(sample_scratch_bytes(c.real_vocab_size));

@@ -48,6 +48,10 @@ PipoCudaStatus describe(PipoCudaDevice* out, PipoCudaError* words) {
   return kPipoCudaOk;
 }
 
+int most_shared_bytes(int* bytes) {
+  return result(cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+}
+
 int allocate(void** at, std::int64_t bytes) { return result(cudaMalloc(at, static_cast<std::size_t>(bytes))); }
 void release(void* at) { result(cudaFree(at)); }
 int allocate_pinned(void** at, std::int64_t bytes) {

@@ -17,6 +17,9 @@ using Graph = void*;
 /// What the device is. `words`, when it cannot be used, are for the user.
 PipoCudaStatus describe(PipoCudaDevice* out, PipoCudaError* words);
 
+/// Shared memory that one block may have.
+int most_shared_bytes(int* bytes);
+
 int allocate(void** at, std::int64_t bytes);
 void release(void* at);
 /// Host memory that the device reads and writes at the same address.

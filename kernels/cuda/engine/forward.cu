@@ -81,6 +81,7 @@ void attend_rows(const Session& session, const Run& run, const LayerWeights& lay
   args.keys = kv.keys;
   args.values = kv.values;
   args.queries = ws.queries;
+  args.partial = run.queue.multiprocessors <= kMostMultiprocessors ? ws.shared_attention : nullptr;
   args.out = ws.attended;
   check(attention_rows(run.queue, args), "run attention");
 }
@@ -109,6 +110,8 @@ DeltaStepArgs delta_args(const Model& model, const LayerWeights& layer, const De
   args.mixed = model.workspace().mixed;
   args.gates = model.workspace().gates;
   args.scratch = model.workspace().delta_scratch;
+  args.scratch_bytes = delta_chunk_bytes(c);
+  args.exact = w.qkv.type == WeightType::kF32;
   return args;
 }
 

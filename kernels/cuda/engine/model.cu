@@ -9,6 +9,9 @@ namespace {
 /// Fewer positions than this are not worth a block of their own.
 constexpr int kPositionsPerSplit = 32;
 
+static_assert(kProductBytes == kWorkspaceBytes);
+static_assert(kMostPartials == kMostSplits);
+
 PipoCudaConfig with_own_layers(const PipoCudaConfig& config, std::vector<std::uint8_t>& types) {
   types.assign(config.layer_types, config.layer_types + config.n_layers);
   PipoCudaConfig own = config;
@@ -28,6 +31,7 @@ Model::Model(const PipoCudaConfig& config, const PipoCudaTensor* tensors, int n_
   if (found != kPipoCudaOk) fail(found, words.words);
   queue_.stream = stream_.get();
   queue_.multiprocessors = device.multiprocessors;
+  check(runtime::most_shared_bytes(&queue_.shared_bytes), "tell its shared memory");
   can_overlap_ = device.capability_major >= 9;
 
   weight_memory_ = DeviceMemory(count_weight_bytes(tensors, n_tensors));
@@ -38,6 +42,8 @@ Model::Model(const PipoCudaConfig& config, const PipoCudaTensor* tensors, int n_
 
   Layout layout(workspace_memory_.get());
   workspace_ = Workspace(config_, layout);
+  queue_.workspace = workspace_.products;
+  check(runtime::fill(workspace_.products, 0, kProductBytes, queue_.stream), "clear memory");
   check(runtime::fill(workspace_.arrived, 0, 4ll * config_.n_kv_heads, queue_.stream), "clear memory");
   check(runtime::fill(workspace_.sampling, 0, sample_scratch_bytes(config_.real_vocab_size), queue_.stream),
         "clear memory");
