@@ -19,6 +19,9 @@ class Lane {
     queue_.stream = stream_.get();
     queue_.multiprocessors = multiprocessors;
   }
+  ~Lane() { runtime::synchronize(queue_.stream); }  // an upload that is given up leaves copies under way
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
 
   void send_panels(const std::uint8_t* from, int first_row, int n_panels, std::int64_t panel_bytes, const Matrix& to) {
     const std::int64_t bytes = n_panels * panel_bytes;
