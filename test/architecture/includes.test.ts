@@ -38,6 +38,13 @@ describe("includes", () => {
     check([...native, ...kernels], (included, file) => isCuda(included) && !file.startsWith("kernels/cuda/"));
   });
 
+  it("of the CUDA library's interface are in the model over it and where it is opened only", () => {
+    const places = ["native/src/model/cuda/", "native/src/engine/model_opener.", "native/tools/"];
+    const isInterface = (included: string) => included.startsWith("kernels/cuda_");
+    check(native, (included, file) => isInterface(included) && !places.some((place) => file.startsWith(place)));
+    expect(native.some((source) => includesOf(source).some(isInterface))).toBe(true);
+  });
+
   it("of processor intrinsics are in kernels/cpu only", () => {
     const isIntrinsics = (included: string) => /^(?:[a-z]?mmintrin|immintrin|x86intrin|x86gprintrin|arm_neon|arm_sve|arm_acle|cpuid)\b/.test(included);
     check([...native, ...kernels], (included, file) => isIntrinsics(included) && !file.startsWith("kernels/cpu/"));

@@ -1,3 +1,4 @@
+#include "kernels/cuda/engine/copy_rate.h"
 #include "kernels/cuda/engine/extend.h"
 #include "kernels/cuda/engine/heads.h"
 #include "kernels/cuda/engine/request.h"
@@ -98,6 +99,10 @@ PipoCudaStatus step_take(PipoCudaSession* session, int32_t* any, PipoCudaStep* o
 }
 void request_cancel(PipoCudaSession* session) { *of(session).cancel() = 1; }
 
+PipoCudaStatus measure_copy(int64_t bytes, double* out, PipoCudaError* error) {
+  return guarded(error, [&] { *out = measure_copy_rate(bytes); });
+}
+
 const PipoCudaApi kApi = [] {
   PipoCudaApi api{};
   api.version = PIPO_CUDA_API_VERSION;
@@ -127,6 +132,7 @@ const PipoCudaApi kApi = [] {
   api.step_first = step_first;
   api.step_take = step_take;
   api.request_cancel = request_cancel;
+  api.measure_copy = measure_copy;
   return api;
 }();
 

@@ -6,12 +6,12 @@
 /// The C interface of the shared library pipo_cuda: plain structs and one table of functions, so that the engine needs
 /// no CUDA header and the library no engine header. The engine finds the table with `pipo_cuda_api`.
 ///
-/// Every function that returns a status takes `PipoCudaError*` for words; 0 is success. Objects are used by one thread
-/// at a time; `cancel` words may be written by any.
+/// Every function that returns a status takes `PipoCudaError*` for words, which say what to do too; 0 is success.
+/// Objects are used by one thread at a time; `cancel` words may be written by any.
 extern "C" {
 
 /// Raised with every change of this file: library and engine are shipped together and must agree.
-#define PIPO_CUDA_API_VERSION 2u
+#define PIPO_CUDA_API_VERSION 3u
 
 /// A request may stop at so many ids.
 #define PIPO_CUDA_MOST_STOP_IDS 1024u
@@ -183,6 +183,9 @@ typedef struct PipoCudaApi {
   PipoCudaStatus (*step_take)(PipoCudaSession*, int32_t* any, PipoCudaStep* out, PipoCudaError*);
   /// Steps that have not begun do nothing; from any thread.
   void (*request_cancel)(PipoCudaSession*);
+
+  /// Bytes per second, read and written, of a plain copy of `bytes` within the device's memory; the best of a few.
+  PipoCudaStatus (*measure_copy)(int64_t bytes, double* out, PipoCudaError*);
 } PipoCudaApi;
 
 #define PIPO_CUDA_ENTRY "pipo_cuda_api"

@@ -15,7 +15,7 @@ Failure ordered = Failure::kNone;
 const PipoCudaApi* real = nullptr;
 
 PipoCudaStatus answer(PipoCudaStatus status, PipoCudaError* error) {
-  std::snprintf(error->words, sizeof error->words, "this failure was ordered");
+  std::snprintf(error->words, sizeof error->words, "this failure was ordered; restart the engine");
   return status;
 }
 
@@ -40,7 +40,7 @@ PipoCudaStatus model_create(const PipoCudaConfig* config, const PipoCudaTensor* 
 }
 
 PipoCudaStatus reserve(PipoCudaSession* session, int32_t positions, int32_t used, PipoCudaError* error) {
-  if (ordered == Failure::kRoom && positions > 256) return answer(kPipoCudaOutOfMemory, error);
+  if (ordered == Failure::kRoom && positions > 400) return answer(kPipoCudaOutOfMemory, error);
   return real->reserve(session, positions, used, error);
 }
 

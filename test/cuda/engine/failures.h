@@ -7,7 +7,7 @@ enum class Failure : int {
   kNone,
   kSmallDevice,  ///< the model does not fit, by the plan
   kUpload,       ///< memory runs out while the model is uploaded
-  kRoom,         ///< no room for more than 256 positions
+  kRoom,         ///< no room for more than 400 positions
   kExtend,       ///< the device breaks in a prefill
   kStep,         ///< the device breaks in a step
 };

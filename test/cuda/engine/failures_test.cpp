@@ -53,14 +53,13 @@ TEST("a model that does not fit runs on the CPU with the figures in the note, or
   CHECK(contains(test::load_golden(kModel, options("auto"))->info().backend_note, "this failure was ordered"));
 }
 
-TEST("a session that does not fit beside the model is refused with the figures") {
+TEST("a prompt beyond the device's memory is refused, and a long answer takes what room there is") {
   order(Failure::kNone);
   const auto engine = test::load_golden(kModel, options("cuda"));
   order(Failure::kRoom);
   const auto session = engine->create_session(512);
   CHECK(test::error_of([&] { session->generate(greedy(std::vector<std::int32_t>(800, 1), 1)); }) ==
         ErrorCode::kNotEnoughMemory);
-  // A request that asks for more room than there is runs in what there is.
   int steps = 0;
   const GenerateResult result =
       session->generate(greedy({1, 2, 3, 4}, 500), [&](const Step&) { return ++steps < 2; });

@@ -6,7 +6,7 @@ using namespace pipo;
 
 namespace {
 
-constexpr test::GoldenShare kAll, kSteps{6, 4, 3}, kEager{6, 3, 1};
+constexpr test::GoldenShare kAll, kSteps{5, 4, 3, false}, kEager{5, 3, 1, false};
 
 void check_checkpoint(const std::string& name, DeviceStepping stepping, const test::GoldenShare& share) {
   const auto session = test::load_on_device(name, stepping)->create_session(512);

@@ -27,8 +27,7 @@ std::string CudaCalls::last_error() const {
 void CudaCalls::require_ok(PipoCudaStatus status) const {
   if (status == kPipoCudaOk) return;
   if (status == kPipoCudaOutOfMemory) throw std::bad_alloc();
-  throw Error(ErrorCode::kInternal,
-              "the device failed (" + last_error() + "); restart the engine, or choose the CPU's kernels");
+  throw Error(ErrorCode::kInternal, last_error());
 }
 
 }  // namespace pipo
