@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/delta_chunk_state.cuh"
 #include "kernels/cuda/delta_chunks.cuh"
 #include "kernels/cuda/delta_net.cuh"
 #include "kernels/cuda/delta_scan.cuh"
