@@ -15,14 +15,14 @@ __device__ __forceinline__ void result_as_operand(const float (&c)[4], unsigned 
 
 /// Pieces of a chunk in the order of their use: halves of Q and W, the products, halves of K. Two warps of a block bring
 /// them to one of kPieceBuffers places in shared memory while the two others compute.
-constexpr int kPieceRows = kChunk / 2, kPieces = 7, kProductsPiece = 4, kPieceBuffers = 5;
+constexpr int kPieceRows = kDeltaChunk / 2, kPieces = 7, kProductsPiece = 4, kPieceBuffers = 5;
 constexpr int kStateWarps = 2, kStateColumns = 16 * kStateWarps;
 constexpr int kLoaders = kDeltaThreads - 32 * kStateWarps;
-constexpr int kDecaysAt = kChunk * pair_stride(kChunk);  ///< behind the products
+constexpr int kDecaysAt = kDeltaChunk * pair_stride(kDeltaChunk);  ///< behind the products
 
 template <int KeyDim>
 constexpr int piece_floats() {
-  const int rows = kPieceRows * pair_stride(KeyDim), products = kDecaysAt + 2 * kChunk;
+  const int rows = kPieceRows * pair_stride(KeyDim), products = kDecaysAt + 2 * kDeltaChunk;
   return rows > products ? rows : products;
 }
 
@@ -40,13 +40,13 @@ __device__ __forceinline__ void copy_piece(const DeltaStepArgs& a, const ChunkPl
     const float* record = static_cast<const float*>(a.scratch) +
                           (static_cast<std::int64_t>(chunk) * a.shape.n_value_heads + place.head) * kChunkRecord;
     for (int i = thread; i < kChunkRecord / 4; i += kLoaders) {
-      const int row = i / (kChunk / 4), e = i % (kChunk / 4) * 4;
-      copy_async(row < kChunk ? to + row * pair_stride(kChunk) + e : to + kDecaysAt + i * 4 - kChunk * kChunk, record + i * 4);
+      const int row = i / (kDeltaChunk / 4), e = i % (kDeltaChunk / 4) * 4;
+      copy_async(row < kDeltaChunk ? to + row * pair_stride(kDeltaChunk) + e : to + kDecaysAt + i * 4 - kDeltaChunk * kDeltaChunk, record + i * 4);
     }
     return;
   }
   const bool keys = which > kProductsPiece;
-  const int row0 = chunk * kChunk + (keys ? which - kProductsPiece - 1 : which % 2) * kPieceRows;
+  const int row0 = chunk * kDeltaChunk + (keys ? which - kProductsPiece - 1 : which % 2) * kPieceRows;
   const int at = which / 2 == 1 ? place.value_at : place.key_at + (keys ? a.shape.key_width() : 0);
   const int stride = keys ? column_stride(KeyDim) : pair_stride(KeyDim);
 #pragma unroll 4
@@ -111,16 +111,16 @@ __device__ __forceinline__ void add_keys(const float (*n)[4], const float* piece
 }
 
 /// o += n^T times the products, of which those of earlier rows with later positions are zero.
-__device__ __forceinline__ void add_products(const float (&n)[kChunk / 8][4], const float* products, unsigned half,
-                                             float (&o)[kChunk / 8][4]) {
+__device__ __forceinline__ void add_products(const float (&n)[kDeltaChunk / 8][4], const float* products, unsigned half,
+                                             float (&o)[kDeltaChunk / 8][4]) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int k = 0; k < kChunk / 8; ++k) {
+  for (int k = 0; k < kDeltaChunk / 8; ++k) {
     unsigned x[4];
     result_as_operand(n[k], half, x);
 #pragma unroll
-    for (int j = k; j < kChunk / 8; ++j) {
-      multiply_add_tf32(o[j], x, load_pair(products + (j * 8 + lane / 4) * pair_stride(kChunk) + k * 8 + lane % 4 * 2));
+    for (int j = k; j < kDeltaChunk / 8; ++j) {
+      multiply_add_tf32(o[j], x, load_pair(products + (j * 8 + lane / 4) * pair_stride(kDeltaChunk) + k * 8 + lane % 4 * 2));
     }
   }
 }
@@ -133,12 +133,12 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_state_kernel(DeltaS
   // output, the compiler would keep in registers.
   __shared__ unsigned half, row_step;
   float* buffers = reinterpret_cast<float*>(dynamic);
-  constexpr int kTiles = kChunk / 8, kHalf = kTiles / 2;
+  constexpr int kTiles = kDeltaChunk / 8, kHalf = kTiles / 2;
   const DeltaShape shape = a.shape;
   const int head = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = shape.value_width();
   const ChunkPlace place{head, head / (shape.n_value_heads / shape.n_key_heads) * KeyDim,
                          2 * shape.key_width() + head * KeyDim, shape.channels()};
-  const int chunks = (a.rows + kChunk - 1) / kChunk;
+  const int chunks = (a.rows + kDeltaChunk - 1) / kDeltaChunk;
   if (threadIdx.x == 0) half = kTf32Half, row_step = static_cast<unsigned>(width);
   wait_for_previous();
   if (warp >= kStateWarps) return load_pieces<KeyDim>(a, place, chunks * kPieces, buffers);
@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_state_kernel(DeltaS
   }
 #pragma unroll 1
   for (int chunk = 0; chunk < chunks; ++chunk) {
-    const int mine = lane % 4 * 2, rows = a.rows - chunk * kChunk - mine;  // of this thread's first position on
-    const float* from = a.out + (static_cast<std::int64_t>(chunk) * kChunk + mine) * width + head * KeyDim + column;
+    const int mine = lane % 4 * 2, rows = a.rows - chunk * kDeltaChunk - mine;  // of this thread's first position on
+    const float* from = a.out + (static_cast<std::int64_t>(chunk) * kDeltaChunk + mine) * width + head * KeyDim + column;
     float n[kTiles][4], o[kTiles][4] = {};
 #pragma unroll
     for (int j = 0; j < kTiles; ++j, from += 8 * width) {  // U with the other sign; it arrives during the queries' work
@@ -184,17 +184,17 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_state_kernel(DeltaS
     }
     add_products(n, products, kTf32Half, o);
     const int step = static_cast<int>(load_one(&row_step));
-    float* to = a.out + (static_cast<std::int64_t>(chunk) * kChunk + mine) * step + head * KeyDim + column;
+    float* to = a.out + (static_cast<std::int64_t>(chunk) * kDeltaChunk + mine) * step + head * KeyDim + column;
 #pragma unroll
     for (int j = 0; j < kTiles; ++j, to += 8 * step) {
-      const float2 left = *reinterpret_cast<const float2*>(decays + kChunk + j * 8 + mine);
+      const float2 left = *reinterpret_cast<const float2*>(decays + kDeltaChunk + j * 8 + mine);
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         n[j][e] *= e % 2 == 0 ? left.x : left.y;
         if (j * 8 + e % 2 < rows) to[e % 2 * step + e / 2 * 8] = o[j][e];
       }
     }
-    const float all = decays[kChunk - 1];
+    const float all = decays[kDeltaChunk - 1];
 #pragma unroll
     for (int t = 0; t < KeyDim / 8; ++t) {
 #pragma unroll

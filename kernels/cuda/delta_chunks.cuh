@@ -13,8 +13,8 @@
 /// U lies where the output goes, W where the values were. Queries and keys come rounded from delta_prepare_kernel.
 namespace pipo::cuda {
 
-constexpr int kChunk = 64;
-constexpr int kChunkRecord = kChunk * kChunk + 2 * kChunk;  ///< floats of a chunk and head: products, e^L, e^(L_last - L)
+constexpr int kDeltaChunk = 64;
+constexpr int kChunkRecord = kDeltaChunk * kDeltaChunk + 2 * kDeltaChunk;  ///< floats of a chunk and head: products, e^L, e^(L_last - L)
 constexpr float kLeastLogDecay = -30.0f;  ///< below it nothing is left in fp32
 
 /// Loads of operands from shared memory, in the order of the program: brought forward they would take the registers.
@@ -50,10 +50,10 @@ constexpr int column_stride(int width) { return width + 4; }
 
 template <int KeyDim>
 struct ChunkShared {
-  alignas(16) float q[kChunk * pair_stride(KeyDim)];  // later V, then U
-  alignas(16) float k[kChunk * pair_stride(KeyDim)];  // later W
-  alignas(16) float a[kChunk * column_stride(kChunk)];  // A turned: [j][i]
-  float log_decay[kChunk], beta[kChunk];
+  alignas(16) float q[kDeltaChunk * pair_stride(KeyDim)];  // later V, then U
+  alignas(16) float k[kDeltaChunk * pair_stride(KeyDim)];  // later W
+  alignas(16) float a[kDeltaChunk * column_stride(kDeltaChunk)];  // A turned: [j][i]
+  float log_decay[kDeltaChunk], beta[kDeltaChunk];
 };
 
 /// Running sums of a chunk's log decays, by the first warp. Rows behind the end change nothing.
@@ -83,7 +83,7 @@ template <int Threads>
 __device__ __forceinline__ void copy_chunk(const float* from, std::int64_t stride, int width, int rows, int to_stride,
                                            float* to) {
   const int quads = width / 4;
-  for (int i = threadIdx.x; i < kChunk * quads; i += Threads) {
+  for (int i = threadIdx.x; i < kDeltaChunk * quads; i += Threads) {
     const int row = i / quads, e = i % quads * 4;
     if (row < rows) copy_async(to + row * to_stride + e, from + row * stride + e);
     else *reinterpret_cast<float4*>(to + row * to_stride + e) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -92,7 +92,7 @@ __device__ __forceinline__ void copy_chunk(const float* from, std::int64_t strid
 
 /// Products of the warp's 16 rows of `rows` with all of `columns`.
 template <int KeyDim>
-__device__ __forceinline__ void row_products(const float* rows, const float* columns, float (&c)[kChunk / 8][4]) {
+__device__ __forceinline__ void row_products(const float* rows, const float* columns, float (&c)[kDeltaChunk / 8][4]) {
   constexpr int kStride = pair_stride(KeyDim);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll 2  // the sums of both products fill the registers
@@ -101,7 +101,7 @@ __device__ __forceinline__ void row_products(const float* rows, const float* col
     const uint2 low = load_pair(rows + warp * 16 * kStride + at), high = load_pair(rows + (warp * 16 + 8) * kStride + at);
     const unsigned x[4] = {low.x, high.x, low.y, high.y};
 #pragma unroll
-    for (int j = 0; j < kChunk / 8; ++j) multiply_add_tf32(c[j], x, load_pair(columns + j * 8 * kStride + at));
+    for (int j = 0; j < kDeltaChunk / 8; ++j) multiply_add_tf32(c[j], x, load_pair(columns + j * 8 * kStride + at));
   }
 }
 
@@ -111,7 +111,7 @@ template <int KeyDim>
 __device__ __forceinline__ void solve_columns(ChunkShared<KeyDim>& s, int column) {
   constexpr int kRows = 8, kStride = pair_stride(KeyDim);
   float *w = s.k + column, *u = s.q + column;
-  for (int block = 0; block < kChunk; block += kRows) {
+  for (int block = 0; block < kDeltaChunk; block += kRows) {
     float x[kRows], y[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
@@ -122,7 +122,7 @@ __device__ __forceinline__ void solve_columns(ChunkShared<KeyDim>& s, int column
     for (int j = 0; j < block; ++j) {
       const float solved_x = w[j * kStride], solved_y = u[j * kStride];
       float factors[kRows];
-      load_eight(s.a + j * column_stride(kChunk) + block, factors);
+      load_eight(s.a + j * column_stride(kDeltaChunk) + block, factors);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         x[r] -= factors[r] * solved_x;
@@ -132,7 +132,7 @@ __device__ __forceinline__ void solve_columns(ChunkShared<KeyDim>& s, int column
 #pragma unroll
     for (int j = 0; j < kRows; ++j) {
       float factors[kRows];
-      load_eight(s.a + (block + j) * column_stride(kChunk) + block, factors);
+      load_eight(s.a + (block + j) * column_stride(kDeltaChunk) + block, factors);
 #pragma unroll
       for (int r = j + 1; r < kRows; ++r) {
         x[r] -= factors[r] * x[j];
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArg
   auto& s = *reinterpret_cast<ChunkShared<KeyDim>*>(dynamic);
   constexpr int kStride = pair_stride(KeyDim);
   const DeltaShape shape = a.shape;
-  const int row0 = blockIdx.x * kChunk, head = blockIdx.y, rows = min(kChunk, a.rows - row0);
+  const int row0 = blockIdx.x * kDeltaChunk, head = blockIdx.y, rows = min(kDeltaChunk, a.rows - row0);
   const int key_at = head / (shape.n_value_heads / shape.n_key_heads) * KeyDim;
   const int value_at = 2 * shape.key_width() + head * shape.value_dim;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -169,24 +169,24 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArg
   wait_copies<0>();
   __syncthreads();
 
-  float keys[kChunk / 8][4] = {}, queries[kChunk / 8][4] = {};
+  float keys[kDeltaChunk / 8][4] = {}, queries[kDeltaChunk / 8][4] = {};
   row_products<KeyDim>(s.k, s.k, keys);
   row_products<KeyDim>(s.q, s.k, queries);
 #pragma unroll
-  for (int j = 0; j < kChunk / 8; ++j) {
+  for (int j = 0; j < kDeltaChunk / 8; ++j) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int i = warp * 16 + lane / 4 + e / 2 * 8, column = j * 8 + lane % 4 * 2 + e % 2;
       // Only differences of which nothing can overflow.
       const float decay = i < column ? 0.0f : power_of_two((s.log_decay[i] - s.log_decay[column]) * kLog2E);
-      s.a[column * column_stride(kChunk) + i] = i > column ? s.beta[i] * keys[j][e] * decay : 0.0f;
-      record[i * kChunk + column] = __uint_as_float(rounded_tf32(queries[j][e] * decay));
+      s.a[column * column_stride(kDeltaChunk) + i] = i > column ? s.beta[i] * keys[j][e] * decay : 0.0f;
+      record[i * kDeltaChunk + column] = __uint_as_float(rounded_tf32(queries[j][e] * decay));
     }
   }
-  if (threadIdx.x < kChunk) {
-    const float here = s.log_decay[threadIdx.x], last = s.log_decay[kChunk - 1];
-    record[kChunk * kChunk + threadIdx.x] = power_of_two(here * kLog2E);
-    record[kChunk * kChunk + kChunk + threadIdx.x] = power_of_two((last - here) * kLog2E);
+  if (threadIdx.x < kDeltaChunk) {
+    const float here = s.log_decay[threadIdx.x], last = s.log_decay[kDeltaChunk - 1];
+    record[kDeltaChunk * kDeltaChunk + threadIdx.x] = power_of_two(here * kLog2E);
+    record[kDeltaChunk * kDeltaChunk + kDeltaChunk + threadIdx.x] = power_of_two((last - here) * kLog2E);
   }
   __syncthreads();  // A is there; nobody reads the queries any more
   copy_chunk<kDeltaThreads>(mixed + value_at, channels, KeyDim, rows, kStride, s.q);
@@ -212,7 +212,7 @@ inline bool has_chunks(const DeltaShape& shape) {
 /// What a run of so many rows needs in DeltaStepArgs::scratch to go in chunks, 0 where it cannot.
 inline std::int64_t delta_scratch_bytes(const DeltaShape& shape, int rows) {
   if (!has_chunks(shape)) return 0;
-  return std::int64_t{(rows + kChunk - 1) / kChunk} * shape.n_value_heads * kChunkRecord * 4;
+  return std::int64_t{(rows + kDeltaChunk - 1) / kDeltaChunk} * shape.n_value_heads * kChunkRecord * 4;
 }
 
 }  // namespace pipo::cuda

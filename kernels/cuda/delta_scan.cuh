@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/delta_net.cuh"
+#include "kernels/cuda/delta_prepare.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 /// Many positions of the gated delta rule, one after another and in fp32 as a single step computes them. A block owns
@@ -15,41 +15,6 @@ namespace pipo::cuda {
 constexpr int kScanPositions = 16;  ///< in a tile
 constexpr int kScanColumns = 32;    ///< of a block
 constexpr float kSmallDecay = 1e-6f;
-
-/// Convolution, norms and gates of many positions. Grid [rows]; one warp per head in turn. `rounded`: queries and keys
-/// become what the tensor cores read of them.
-static __global__ void __launch_bounds__(kDeltaThreads) delta_prepare_kernel(DeltaStepArgs a, bool rounded) {
-  const DeltaShape shape = a.shape;
-  const int r = blockIdx.x, lane = threadIdx.x % 32, channels = shape.channels();
-  wait_for_previous();
-  const int position = *a.position;
-  float* mixed = a.mixed + static_cast<std::int64_t>(r) * channels;
-  for (int head = threadIdx.x / 32; head < 2 * shape.n_key_heads; head += blockDim.x / 32) {
-    const int at = head * shape.key_dim;
-    float values[kMostDeltaDim / 32], sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
-      const int e = lane + 32 * i;
-      values[i] = e < shape.key_dim ? convolved(a, r, position, at + e) : 0.0f;
-      sum += values[i] * values[i];
-    }
-    float scale = rsqrtf(warp_sum(sum) + 1e-6f);
-    if (head < shape.n_key_heads) scale *= rsqrtf(static_cast<float>(shape.key_dim));
-#pragma unroll
-    for (int i = 0; i < kMostDeltaDim / 32; ++i) {
-      const float value = values[i] * scale;
-      if (lane + 32 * i < shape.key_dim) mixed[at + lane + 32 * i] = rounded ? __uint_as_float(rounded_tf32(value)) : value;
-    }
-  }
-  for (int c = 2 * shape.key_width() + threadIdx.x; c < channels; c += blockDim.x) {
-    mixed[c] = convolved(a, r, position, c);
-  }
-  float* gates = a.gates + static_cast<std::int64_t>(r) * 2 * shape.n_value_heads;
-  for (int h = threadIdx.x; h < shape.n_value_heads; h += blockDim.x) {
-    gates[h] = decay_of(a, r, h);
-    gates[shape.n_value_heads + h] = sigmoid(a.b[static_cast<std::int64_t>(r) * shape.n_value_heads + h]);
-  }
-}
 
 /// What a block reads of a tile of positions. Rows from key_dim on stay zero.
 template <int KeyRows>
@@ -209,17 +174,6 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_scan_kernel(DeltaStepArgs
     for (int e = 0; e < 4; ++e) {
       if (valid && row_of(i, e) < shape.key_dim) state[row_of(i, e) * shape.value_dim] = s[i][e] * decay;
     }
-  }
-}
-
-/// Leaves the last inputs of a run of rows in the ring. Not part of the kernels above: they still read older rows.
-static __global__ void delta_ring_kernel(DeltaStepArgs a) {
-  wait_for_previous();
-  const int channels = a.shape.channels(), taps = a.shape.taps, position = *a.position;
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < taps * channels; i += gridDim.x * blockDim.x) {
-    const int r = a.rows - taps + i / channels;
-    if (r >= 0) a.ring[(position + r) % taps * channels + i % channels] =
-        a.qkv[static_cast<std::int64_t>(r) * channels + i % channels];
   }
 }
 

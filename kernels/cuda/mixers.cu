@@ -71,7 +71,7 @@ int delta_scan(const Queue& queue, const DeltaStepArgs& args) {
 
 template <int KeyDim>
 int delta_chunks(const Queue& queue, const DeltaStepArgs& args) {
-  const int chunks = (args.rows + kChunk - 1) / kChunk, heads = args.shape.n_value_heads;
+  const int chunks = (args.rows + kDeltaChunk - 1) / kDeltaChunk, heads = args.shape.n_value_heads;
   const int failed = launch({dim3(chunks, heads), dim3(kDeltaThreads), sizeof(ChunkShared<KeyDim>), queue.stream},
                             delta_chunk_kernel<KeyDim>, args);
   if (failed != 0) return failed;
@@ -81,10 +81,13 @@ int delta_chunks(const Queue& queue, const DeltaStepArgs& args) {
 }
 
 int delta_rows(const Queue& queue, const DeltaStepArgs& args) {
-  if (args.shape.key_dim % 4 != 0 || args.shape.value_dim % 4 != 0) return kUnsupportedShape;
-  const bool chunked = !args.exact && has_chunks(args.shape) && args.rows >= kChunk / 2 && args.scratch != nullptr &&
+  const DeltaShape& shape = args.shape;
+  if (shape.key_dim % 4 != 0 || shape.value_dim % 4 != 0 || shape.taps > kMostTaps) return kUnsupportedShape;
+  const bool chunked = !args.exact && has_chunks(args.shape) && args.rows >= kDeltaChunk / 2 && args.scratch != nullptr &&
                        args.scratch_bytes >= delta_scratch_bytes(args.shape, args.rows);
-  int failed = launch({dim3(args.rows), dim3(kDeltaThreads), 0, queue.stream}, delta_prepare_kernel, args, chunked);
+  const int heads = 2 * shape.n_key_heads + shape.n_value_heads, warps = kDeltaThreads / 32;
+  const dim3 grid((args.rows + kPrepareRows - 1) / kPrepareRows, (heads + warps - 1) / warps);
+  int failed = launch({grid, dim3(kDeltaThreads), 0, queue.stream}, delta_prepare_kernel, args, chunked);
   if (failed == 0 && !chunked) failed = delta_scan(queue, args);
   if (failed == 0 && chunked) failed = args.shape.key_dim == 64 ? delta_chunks<64>(queue, args) : delta_chunks<128>(queue, args);
   if (failed == 0) failed = launch({dim3(queue.multiprocessors), dim3(256), 0, queue.stream}, delta_ring_kernel, args);

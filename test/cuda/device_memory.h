@@ -26,12 +26,18 @@ inline int multiprocessors() {
   require(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0));
   return count;
 }
+inline int block_shared_bytes() {
+  int bytes = 0;
+  require(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+  return bytes;
+}
 #else
 inline bool device_present() { return true; }
 inline void finish(int code) {
   if (code != 0) throw std::runtime_error("a launch failed with code " + std::to_string(code));
 }
 inline int multiprocessors() { return 2; }
+inline int block_shared_bytes() { return 163 << 10; }
 #endif
 
 /// `guard` elements behind the end are checked by the destructor's caller through `intact`.
@@ -89,6 +95,7 @@ class Device {
 inline cuda::Queue queue() {
   cuda::Queue q;
   q.multiprocessors = multiprocessors();
+  q.block_shared_bytes = block_shared_bytes();
   return q;
 }
 
