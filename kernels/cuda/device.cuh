@@ -134,14 +134,14 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
 /// counter is zero again afterwards.
 __device__ __forceinline__ bool last_to_arrive(unsigned* arrived, int count) {
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) {
+  if (threadIdx.x == 0) {  // between barriers its fences speak for the whole block
+    __threadfence();
     last = atomicAdd(arrived, 1u) == static_cast<unsigned>(count - 1);
     if (last) *arrived = 0;
+    __threadfence();
   }
   __syncthreads();
-  __threadfence();
   return last;
 }
 

@@ -76,7 +76,7 @@ struct DrawShared {
   };
   Tally warps[kSampleWarps];
   Crossing crossing;
-  int listed, is_last;
+  int listed;
 };
 
 /// Sum over the threads before this one; `all`: over all of them. Ends with a barrier.
@@ -216,7 +216,8 @@ __device__ __forceinline__ int draw_of_all(const Draw& d, float uniform) {
 
 /// Top-k or top-p leave some out: the draw goes from the best id down. -1: there is no candidate.
 __device__ __forceinline__ int draw_of_best(const Draw& d, float uniform) {
-  const double enough = d.r.top_p >= 1.0f ? 1e300 : static_cast<double>(d.r.top_p) * static_cast<double>(d.space.header->total);
+  const double enough =
+      d.r.top_p >= 1.0f ? 1e300 : static_cast<double>(d.r.top_p) * static_cast<double>(d.space.header->total);
   const auto are_enough = [&](Tally t) {
     return static_cast<double>(t.mass) >= enough || (d.r.top_k > 0 && t.count >= d.r.top_k);
   };
@@ -295,7 +296,7 @@ static __global__ void __launch_bounds__(kSampleThreads) sample_draw_kernel(Samp
   const Draw draw{a, r, space, scale, bans_stop_ids(a, r), shared};
   const bool limited = r.top_k > 0 || r.top_p < 1.0f;
   weigh(draw, (blockIdx.x * kSampleThreads + threadIdx.x) * 4, limited);
-  if (!arrives_last(&space.header->arrived_draw, &shared.is_last)) return;
+  if (!last_to_arrive(&space.header->arrived_draw, static_cast<int>(gridDim.x))) return;
 
   const float uniform = uniform_at(r.seed, *a.slot + a.slot_offset);
   const auto never = [](Tally) { return false; };

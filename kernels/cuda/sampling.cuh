@@ -12,8 +12,8 @@
 namespace pipo::cuda {
 
 struct SampleArgs {
-  const float* logits = nullptr;  ///< [vocab], 16-byte aligned
-  int vocab = 0;                  ///< real ids
+  const float* logits = nullptr;           ///< [vocab], 16-byte aligned
+  int vocab = 0;                           ///< real ids
   const SampleRequest* request = nullptr;  ///< device memory
   const std::uint64_t* slot = nullptr;     ///< device word that numbers the draw
   int slot_offset = 0;
@@ -43,7 +43,7 @@ struct SampleHeader {
   std::uint64_t best_key;  ///< 0: no number anywhere
   Mass total;              ///< of all ids
   float normaliser;
-  int arrived_best, arrived_draw;
+  unsigned arrived_best, arrived_draw;
 };
 struct SampleSpace {
   SampleHeader* header;
@@ -174,20 +174,9 @@ __device__ __forceinline__ std::uint64_t best_key(int first, const float (&logit
   return best;
 }
 
-/// True in the last block of the grid, which may then read what all blocks have written. `shared`: one word.
-__device__ __forceinline__ bool arrives_last(int* arrived, int* shared) {
-  __syncthreads();
-  if (threadIdx.x == 0) {  // after the barrier its fences speak for the whole block
-    __threadfence();
-    *shared = atomicAdd(arrived, 1) == static_cast<int>(gridDim.x) - 1;
-    __threadfence();
-  }
-  __syncthreads();
-  return *shared != 0;
-}
-
 /// One thread: the token is known.
-__device__ __forceinline__ void finish_sample(const SampleArgs& a, const SampleRequest& r, const SampleHeader& h, int id) {
+__device__ __forceinline__ void finish_sample(const SampleArgs& a, const SampleRequest& r, const SampleHeader& h,
+                                              int id) {
   *a.id = id;
   *a.logprob = r.wants_logprob && h.best_key != 0 ? a.logits[id] - h.normaliser : NAN;
   decide(a.then, a.step);
@@ -196,7 +185,6 @@ __device__ __forceinline__ void finish_sample(const SampleArgs& a, const SampleR
 /// Grid [sample_blocks]. Finds the best id and what log-probabilities need; ends the choice at temperature 0.
 static __global__ void __launch_bounds__(kSampleThreads) sample_best_kernel(SampleArgs a) {
   __shared__ SampleBest shared[kSampleWarps];
-  __shared__ int is_last;
   release_next();
   wait_for_previous();
   const int thread = blockIdx.x * blockDim.x + threadIdx.x;
@@ -223,7 +211,7 @@ static __global__ void __launch_bounds__(kSampleThreads) sample_best_kernel(Samp
   }
   best = block_join(best, shared);
   if (threadIdx.x == 0) s.blocks[blockIdx.x] = best;
-  if (!arrives_last(&s.header->arrived_best, &is_last)) return;
+  if (!last_to_arrive(&s.header->arrived_best, static_cast<int>(gridDim.x))) return;
 
   best = of_nothing();
   for (int i = threadIdx.x; i < static_cast<int>(gridDim.x); i += blockDim.x) best = join(best, s.blocks[i]);

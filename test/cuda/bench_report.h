@@ -19,6 +19,7 @@ class Stopwatch {
     require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     require(cudaEventCreate(&begin_));
     require(cudaEventCreate(&end_));
+    require(cudaDeviceSynchronize());  // the workspace is cleared
   }
   ~Stopwatch() {
     cudaEventDestroy(begin_);
@@ -48,6 +49,7 @@ class Stopwatch {
     cuda::Queue q = test::queue();
     q.stream = stream_;
     q.overlap = overlap_;
+    q.workspace = workspace_.get();
     return q;
   }
 
@@ -82,6 +84,7 @@ class Stopwatch {
   }
 
   bool overlap_;
+  Device<std::uint8_t> workspace_{cuda::kWorkspaceBytes};
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };

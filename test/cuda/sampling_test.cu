@@ -75,8 +75,10 @@ std::vector<float> logits_for(const Setting& s) {
 class DeviceChoice {
  public:
   explicit DeviceChoice(int vocab)
-      : scratch_(static_cast<std::size_t>(cuda::sample_scratch_bytes(vocab))), id_(std::size_t{1}),
-        logprob_(std::vector<float>{NAN}), request_(std::size_t{1}) {
+      : scratch_(static_cast<std::size_t>(cuda::sample_scratch_bytes(vocab))),
+        id_(std::size_t{1}),
+        logprob_(std::vector<float>{NAN}),
+        request_(std::size_t{1}) {
     args.vocab = vocab;
     args.request = request_.get();
     args.scratch = scratch_.get();
@@ -150,10 +152,13 @@ TEST("every option draws what the engine's sampler draws") {
       const Sampled expected = sampler.sample(logits, 41 + seed);
       ++rounds;
       // A draw within a rounding error of a border between two ids may fall on the other side of it.
-      if (found.id != expected.id) ++other;
-      else CHECK(std::fabs(found.logprob - expected.logprob) < 1e-3f);
+      if (found.id != expected.id)
+        ++other;
+      else
+        CHECK(std::fabs(found.logprob - expected.logprob) < 1e-3f);
     }
-    CHECK_MESSAGE(other == 0, std::string(s.name) + ": " + std::to_string(other) + " of " + std::to_string(rounds) + " differ");
+    CHECK_MESSAGE(other == 0,
+                  std::string(s.name) + ": " + std::to_string(other) + " of " + std::to_string(rounds) + " differ");
   }
 }
 
