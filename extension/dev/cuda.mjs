@@ -4,13 +4,14 @@ import path from "node:path";
 import { ensurePythonEnvironment } from "./prerequisites.mjs";
 import { ask, inRoot, Trouble } from "./shell.mjs";
 
-/** What nvcc and its static runtime need; together about 380 MB. */
+/** nvcc, what it and its static runtime need, and what lists the parts of a library; together about 380 MB. */
 const toolkitPackages = [
   "nvidia-cuda-nvcc==13.5.37",
   "nvidia-cuda-crt==13.5.37",
   "nvidia-nvvm==13.5.37",
   "nvidia-cuda-runtime==13.5.37",
   "nvidia-cuda-cccl==13.3.5.0.6",
+  "nvidia-cuda-cuobjdump==13.5.37",
 ];
 const toolkit = inRoot("build/cuda-toolkit/13.5.37");
 
@@ -54,7 +55,7 @@ function installedNvcc() {
 /** CMake keeps the compiler that it found first, or that it found none: another one needs a new configuration.
  * @param {string} folder  of the build
  * @param {Nvcc | undefined} nvcc
- * @returns {NodeJS.ProcessEnv} the environment in which CMake finds this compiler
+ * @returns {NodeJS.ProcessEnv} the environment in which CMake finds this compiler, and scripts the tools beside it
  */
 export function environmentFor(folder, nvcc) {
   const note = path.join(folder, ".nvcc");
@@ -64,77 +65,21 @@ export function environmentFor(folder, nvcc) {
     mkdirSync(folder, { recursive: true });
     writeFileSync(note, name);
   }
-  return nvcc === undefined ? process.env : { ...process.env, CUDACXX: nvcc.program };
+  if (nvcc === undefined) return process.env;
+  return { ...process.env, CUDACXX: nvcc.program, PATH: `${process.env.PATH}${path.delimiter}${path.dirname(nvcc.program)}` };
 }
 
 /** Differs between any two compilers. @param {Nvcc | undefined} nvcc */
 export const nameOf = (nvcc) => (nvcc === undefined ? "none" : `${nvcc.program}\n${nvcc.version}`);
 
-/**
- * @typedef {object} KernelUse
- * @property {string} kernel  with its namespaces and parameters left out
- * @property {string} target  sm_80 and so on
- * @property {number} registers
- * @property {number} sharedBytes  static shared memory
- * @property {number} spillBytes  stored to memory for want of registers, per thread
+/** Kernels that spill more than so many bytes per thread on some target, out of the table of `compile_report.sh`.
+ * @param {string} report
+ * @param {number} limitBytes
+ * @returns {string[]} their lines
  */
-
-/** What the option PIPO_CUDA_REPORT left in a build folder, one entry per kernel and target.
- * @param {string} folder
- */
-export function kernelReport(folder) {
-  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ptxas"));
-  return files.flatMap((file) => usesIn(readFileSync(path.join(folder, file), "utf8"))).sort(byKernel);
-}
-
-/** @param {string} text  what `ptxas -v` prints @returns {KernelUse[]} */
-export function usesIn(text) {
-  const blocks = text.split(/Compiling entry function /).slice(1);
-  const names = demangled(blocks.map((block) => block.match(/^'([^']+)'/)?.[1] ?? ""));
-  return blocks.map((block, index) => ({
-    kernel: shortName(names[index] ?? ""),
-    target: block.match(/for '(sm_\w+)'/)?.[1] ?? "",
-    registers: numberIn(block, /Used (\d+) registers/),
-    sharedBytes: numberIn(block, /(\d+) bytes smem/),
-    spillBytes: numberIn(block, /(\d+) bytes spill stores/),
-  }));
-}
-
-/** @param {string} text @param {RegExp} pattern */
-const numberIn = (text, pattern) => Number(text.match(pattern)?.[1] ?? 0);
-
-/** @param {readonly string[]} names */
-function demangled(names) {
-  const plain = ask("c++filt", [], { input: names.join("\n") });
-  return plain === undefined ? names : plain.split("\n");
-}
-
-/** @param {string} name  `void a::b<(a::T)1, 2>(a::Args)` becomes `b<1, 2>` */
-function shortName(name) {
-  const withoutEnums = name.replace(/\([\w:]+\)(?=\d)/g, "");
-  const signature = withoutEnums.replace(/\([^()]*\)$/, "").replace(/^void /, "");
-  return signature.replace(/(?:\w+::)+/g, "");
-}
-
-/** @param {KernelUse} a @param {KernelUse} b */
-const byKernel = (a, b) => a.kernel.localeCompare(b.kernel) || a.target.localeCompare(b.target);
-
-/** One line per kernel, its registers on each target side by side; spilled bytes behind a plus sign.
- * @param {readonly KernelUse[]} uses
- */
-export function reportTable(uses) {
-  const targets = [...new Set(uses.map(({ target }) => target))].sort((a, b) => Number.parseInt(a.slice(3)) - Number.parseInt(b.slice(3)));
-  const kernels = [...new Set(uses.map(({ kernel }) => kernel))];
-  const cell = (/** @type {KernelUse | undefined} */ use) => (use === undefined ? "" : `${use.registers}${use.spillBytes === 0 ? "" : ` +${use.spillBytes}`}`);
-  const rows = kernels.map((kernel) => {
-    const own = uses.filter((use) => use.kernel === kernel);
-    return [kernel, ...targets.map((target) => cell(own.find((use) => use.target === target))), String(Math.max(...own.map(({ sharedBytes }) => sharedBytes)))];
-  });
-  const header = ["registers (+ bytes spilled)", ...targets, "shared bytes"];
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)));
-  const line = (/** @type {readonly string[]} */ row) =>
-    row.map((value, column) => (column === 0 ? value.padEnd(widths[0] ?? 0) : value.padStart(widths[column] ?? 0))).join("  ");
-  return [header, ...rows].map(line).join("\n");
+export function spillingKernels(report, limitBytes) {
+  const spills = (/** @type {string} */ line) => [...line.matchAll(/\d+ \/ \d+ \/ \d+ \/ (\d+)/g)].map((found) => Number(found[1]));
+  return report.split("\n").filter((line) => Math.max(0, ...spills(line)) > limitBytes);
 }
 
 /** What a library needs from the machine that it is loaded on, and what it offers.

@@ -1,8 +1,8 @@
 // The stages of npm test and npm run verify. Each runs one kind of test and returns what it counted.
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { build, showProgress } from "./build.mjs";
-import { ensureNvcc, environmentFor, findNvcc, kernelReport, reportTable } from "./cuda.mjs";
+import { ensureNvcc, environmentFor, findNvcc, spillingKernels } from "./cuda.mjs";
 import { packageExtension } from "./package.mjs";
 import { arePresent, ensure, ensurePythonEnvironment, needs } from "./prerequisites.mjs";
 import { ask, buildJobs, inRoot, run, say, Trouble } from "./shell.mjs";
@@ -108,6 +108,9 @@ export async function armTests() {
   });
 }
 
+/** A kernel that keeps values in memory for want of registers waits for them; a few bytes outside of its loop do not matter. */
+const spillLimitBytes = 64;
+
 /**
  * The CUDA kernels for every device that the product names: compiled, looked at, and run where there is such a device.
  * @param {boolean} mayInstall  the compiler, where there is none
@@ -124,22 +127,12 @@ export async function cudaKernels(mayInstall) {
   const env = environmentFor(inRoot(folder), nvcc);
   const options = ["-DPIPO_CUDA=ON", "-DPIPO_CUDA_REPORT=ON"];
   await buildNative({ folder, buildType: "Release", options, targets: ["pipo_device"], env });
-  checkCudaLibrary(inRoot(folder, "kernels/cuda/libpipo_cuda.so"));
+  const report = await run("bash", [inRoot("kernels/cuda/compile_report.sh"), inRoot(folder)], { env, onOutput: () => {} });
+  const spilling = spillingKernels(report, spillLimitBytes);
+  if (0 < spilling.length) throw new Trouble(`more than ${spillLimitBytes} bytes are spilled in:\n${spilling.join("\n")}`);
   const count = await runCtest({ folder, label: "device" });
   const skipped = count.skipped === 0 ? {} : { note: "compiled; no NVIDIA device here to run the tests on" };
   return { ...count, passed: count.passed + 1, ...skipped };
-}
-
-/** A kernel that keeps values in memory for want of registers waits for them; a few bytes outside of its loop do not matter. */
-const spillLimitBytes = 64;
-
-/** @param {string} library */
-function checkCudaLibrary(library) {
-  const uses = kernelReport(path.dirname(library));
-  console.log(reportTable(uses));
-  say(`libpipo_cuda.so has ${(statSync(library).size / 1e6).toFixed(1)} MB, with ${uses.length} kernels over all devices`);
-  const spilling = uses.filter(({ spillBytes }) => spillLimitBytes < spillBytes);
-  if (0 < spilling.length) throw new Trouble(`more than ${spillLimitBytes} bytes spilled:\n${reportTable(spilling)}`);
 }
 
 /**

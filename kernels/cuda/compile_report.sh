@@ -7,7 +7,7 @@
 # system's to the shared memory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-library=$(find "${1:-build}" -name libpipo_cuda.so | head -1)
+library=$(find "${1:-build}" -name libpipo_cuda.so -type f | head -1)
 [ -n "$library" ] || { echo "no libpipo_cuda.so in ${1:-build}" >&2; exit 1; }
 folder=$(dirname "$(dirname "$library")")
 work=$(mktemp -d)

@@ -16,7 +16,7 @@ if ! nvidia-smi -L 2>/dev/null | grep -q GPU; then
   exit 1
 fi
 mkdir -p "$OUT"
-rm -f "$OUT"/*.log "$OUT"/*.txt
+rm -f "$OUT"/*.log "$OUT"/*.txt "$OUT"/*.md
 
 note() { printf '%-26s %-16s %6s  %s\n' "$@" | tee -a "$OUT/summary.txt"; }
 
@@ -64,11 +64,11 @@ if ! step build 260 bash -c compile; then
   tail -30 "$OUT/build.log"
   exit 1
 fi
-find $build/kernels/cuda -name '*.ptxas' -exec cat {} + >"$OUT/registers.log"
+kernels/cuda/compile_report.sh $build >"$OUT/kernels.md" 2>&1
 
 # One program after the other: they share the device, and a fault in one must not hide the rest.
-must kernels 90 ctest --test-dir $build --no-tests=error -L device -E native --output-on-failure
-must models 70 ctest --test-dir $build --no-tests=error -L device -R native --output-on-failure
+must kernels 90 ctest --test-dir $build --no-tests=error -L device -E engine --output-on-failure
+must models 70 ctest --test-dir $build --no-tests=error -L device -R engine --output-on-failure
 step kernels-bench 40 $build/test/cuda/cuda_ops_bench
 bench() { # NAME SECONDS SIZE DTYPE
   step "bench-$1" "$2" $build/native/tools/pipo_engine_bench --kernels cuda --size "$3" --dtype "$4" --repeat 5 --cache "${TMPDIR:-/tmp}/pipo-device-bench"
@@ -85,11 +85,12 @@ if command -v compute-sanitizer >/dev/null; then
   }
   for program in $build/test/cuda/cuda_*_test; do
     case $program in *emulated* | *library_test | *memory_test) continue ;; esac  # these need no device
-    check memcheck 40 "$program"
+    check memcheck 30 "$program"
   done
+  for program in $build/test/cuda/engine/cuda_engine_*_test; do check memcheck 40 "$program"; done
   for program in $build/test/cuda/cuda_*_test; do
-    case $program in *emulated* | *library_test | *memory_test | *native_test) continue ;; esac
-    check racecheck 40 "$program"
+    case $program in *emulated* | *library_test | *memory_test) continue ;; esac
+    check racecheck 30 "$program"
   done
 else
   note "memory checker" "not here" "" ""
