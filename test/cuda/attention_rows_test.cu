@@ -107,7 +107,7 @@ TEST("rows see the cache before them, themselves and nothing behind, for every h
 }
 
 TEST("many tiles of rows and positions, in blocks with much and with little shared memory") {
-  for (const int shared : {99 << 10, block_shared_bytes()}) {
+  for (const int shared : {99 << 10, shared_bytes()}) {
     cuda::Queue queue = pipo::test::queue();
     queue.shared_bytes = shared;
     check_case({4, 1, 256, 64, false}, 100, 75, 0, queue);

@@ -26,7 +26,7 @@ inline int multiprocessors() {
   require(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0));
   return count;
 }
-inline int block_shared_bytes() {
+inline int shared_bytes() {
   int bytes = 0;
   require(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
   return bytes;
@@ -37,7 +37,7 @@ inline void finish(int code) {
   if (code != 0) throw std::runtime_error("a launch failed with code " + std::to_string(code));
 }
 inline int multiprocessors() { return 2; }
-inline int block_shared_bytes() { return 163 << 10; }
+inline int shared_bytes() { return 163 << 10; }
 #endif
 
 /// `guard` elements behind the end are checked by the destructor's caller through `intact`.
@@ -95,7 +95,7 @@ class Device {
 inline cuda::Queue queue() {
   cuda::Queue q;
   q.multiprocessors = multiprocessors();
-  q.block_shared_bytes = block_shared_bytes();
+  q.shared_bytes = shared_bytes();
   return q;
 }
 

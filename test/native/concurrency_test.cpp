@@ -193,16 +193,19 @@ TEST("a session keeps its engine alive") {
 TEST("turns are given in the order in which they were asked for, and waiting can be given up") {
   TurnQueue queue;
   std::vector<int> order;
-  std::atomic<bool> give_up{false};
+  std::atomic<bool> give_up{false}, in_line[4] = {};
   std::vector<std::thread> threads;
   {
     const Turn held(queue, [] { return false; });
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&, i] {
-        const Turn turn(queue, [&, i] { return i == 2 && give_up; });
+        const Turn turn(queue, [&, i] {
+          in_line[i] = true;
+          return i == 2 && give_up;
+        });
         if (turn) order.push_back(i);
       });
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      while (!in_line[i]) std::this_thread::yield();
     }
     give_up = true;
     queue.wake();
