@@ -62,8 +62,8 @@ __device__ __forceinline__ int tile_offset(int row, int piece) {
   return row * (kGemmK * 2) + ((piece ^ ((row >> 1) & 3)) * 16);
 }
 
-/// Row `row` of a tile of W whose outputs start at n0: with GateUp eight rows of W and of Up in turn, so that one thread
-/// gets both sums of an output. Rows beyond the last are read from it and never stored.
+/// Row `row` of a tile of W whose outputs start at n0: with GateUp eight rows of W and of Up in turn, so that one
+/// thread gets both sums of an output. Rows beyond the last are read from it and never stored.
 struct WeightRow {
   const std::uint8_t* rows;
   const std::uint16_t* scales;
@@ -177,7 +177,8 @@ template <WeightType W, int Rows, bool GateUp>
 __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs a, GemmPlan p) {
   PIPO_DYNAMIC_SHARED(shared);
   constexpr int kFragments = Rows / 32, kStageBytes = gemm_stage_bytes(Rows);
-  const int m0 = blockIdx.y * Rows, n0 = blockIdx.x * gemm_outputs(GateUp), lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int m0 = blockIdx.y * Rows, n0 = blockIdx.x * gemm_outputs(GateUp);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp / 4 * (Rows / 2), warp_n = warp % 4 * 32, first = blockIdx.z * p.tiles;
   const int tiles = min(p.tiles, (a.w.k + kGemmK - 1) / kGemmK - first);
   const auto x_tile = [&](int t) { return shared + t % kGemmStages * kStageBytes; };

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/gemv_input.cuh"
+#include "kernels/cuda/gemv_side.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 /// y = W x for one position, bound by reading W. A warp owns a row or two at a time and walks along k with 16 bytes per
@@ -152,7 +152,8 @@ struct GemvInputs {
   __device__ __forceinline__ GemvInputs(const GemvShared& s, int k_padded)
       : plane(is_quantised(W) ? k_padded / 2 : 2 * k_padded) {
     const int lane = threadIdx.x % kLanes;
-    at = reinterpret_cast<const unsigned char*>(s.x) + lane * 16;
+    const void* inputs = is_quantised(W) ? static_cast<const void*>(s.q) : s.plain;
+    at = static_cast<const unsigned char*>(inputs) + lane * 16;
     block = s.blocks + lane * inputs_per_lane(W) / 32;
   }
   __device__ __forceinline__ void advance() {
@@ -205,18 +206,13 @@ __device__ __forceinline__ float dot_chunk(uint4 w, float scale, const GemvInput
 template <WeightType W, GemvRows Rows, int R>
 __device__ __forceinline__ void put_unit(const GemvArgs& a, int unit, const float (&sums)[R]) {
   const GemvPlace<W, Rows> place(a, unit);
-  const GemvTerm& t = a.terms[place.term];
-  float* y = t.y + blockIdx.y * a.y_stride;
+  const GemvTerm& term = a.terms[place.term];
   if constexpr (Rows == GemvRows::kGateUp) {
-    if (place.row < t.w.n) y[place.row] = silu(sums[0]) * sums[1];
+    if (place.row < term.w.n) (term.y + blockIdx.y * a.y_stride)[place.row] = silu(sums[0]) * sums[1];
   } else {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const int row = place.row + r;
-      if (row >= t.w.n) continue;
-      float v = sums[r] + (t.bias != nullptr ? t.bias[row] : 0.0f);
-      if (a.silu_output) v = silu(v);
-      y[row] = t.accumulate ? y[row] + v : v;
+      if (place.row + r < term.w.n) put_sum(a, term, place.row + r, sums[r]);
     }
   }
 }
@@ -246,14 +242,17 @@ __global__ void __launch_bounds__(kGemvThreads, 2) gemv_kernel(GemvArgs a, int b
   GemvSource<W, Rows> source(a, first, units, stride);
 #pragma unroll 1
   for (int i = 0; i < kStages; ++i) source.copy(a, ring + i * kStageBytes);
+  const SideRows sides(a);
   if (a.ahead) {
     source.prefetch(a, kAhead);
+    sides.prefetch(a);
     if (disabled()) {
       wait_copies<0>();
       return;
     }
   }
   prepare_input<W>(a, k, k_padded, s, scratch);
+  sides.multiply<W>(a, s, k_padded);
 
   [[maybe_unused]] const int group_shift = a.terms[0].w.group == 32 ? 5 : 6;
   [[maybe_unused]] const int scale_at = threadIdx.x % 32 / kLanes * 16 + (lane * inputs_per_lane(W) >> group_shift);

@@ -29,8 +29,9 @@ struct GemvTerm {
 };
 
 struct GemvArgs {
-  GemvTerm terms[kGemvTerms];
+  GemvTerm terms[kGemvTerms];  ///< of one type, or of fp32 beside one other
   int n_terms = 0;
+  int n_side = 0;  ///< gemv's own: terms of fp32 behind `n_terms` others
   Input input = Input::kPlain;  ///< k, or its halves, is a multiple of 4; what is read lies at multiples of 16 bytes
   const float* x = nullptr;
   const float* x2 = nullptr;
@@ -56,24 +57,31 @@ struct alignas(8) RoundedBlock {
 
 /// Inputs in shared memory: floats in the order in which lanes read them without bank conflicts, or int8.
 struct GemvShared {
-  float* x;
+  float* plain;  ///< all inputs as floats; for quantised weights only where rows of fp32 are beside them
   std::int8_t* q;
   RoundedBlock* blocks;  ///< [k_padded / 32]
   float* factors;        ///< of kGatedNorm: 1 / rms of each head
 };
 
-__host__ __device__ inline std::size_t gemv_input_bytes(int k_padded, bool quantised) {
+__host__ __device__ inline std::size_t gemv_input_bytes(int k_padded, bool quantised, bool sides) {
   const std::size_t k = static_cast<std::size_t>(k_padded);
-  return (quantised ? k + k / 32 * sizeof(RoundedBlock) : k * 4) + k / kLeastGatedHead * 4;
+  const std::size_t rounded = quantised ? k + k / 32 * sizeof(RoundedBlock) : 0;
+  return rounded + k / kLeastGatedHead * 4 + (!quantised || sides ? k * 4 : 0);
 }
 
 __device__ __forceinline__ GemvShared gemv_shared(unsigned char* at, int k_padded, bool quantised) {
   GemvShared s;
-  s.x = reinterpret_cast<float*>(at);
   s.q = reinterpret_cast<std::int8_t*>(at);
-  s.factors = reinterpret_cast<float*>(at + (quantised ? k_padded : 4 * k_padded));
-  s.blocks = reinterpret_cast<RoundedBlock*>(s.factors + k_padded / kLeastGatedHead);
+  s.blocks = reinterpret_cast<RoundedBlock*>(at + (quantised ? k_padded : 0));
+  s.factors = reinterpret_cast<float*>(s.blocks + (quantised ? k_padded / 32 : 0));
+  s.plain = s.factors + k_padded / kLeastGatedHead;
   return s;
+}
+
+/// Where input i, a multiple of 4, is among the floats. A lane of a bf16 row reads 8 as two times 4: two planes.
+template <WeightType W>
+__device__ __forceinline__ int plain_place(int i, int k_padded) {
+  return W == WeightType::kBf16 ? (i & 4 ? k_padded / 2 : 0) + (i >> 3) * 4 : i;
 }
 
 __device__ __forceinline__ float4 load_quad(const float* p, int i) { return *reinterpret_cast<const float4*>(p + i); }
@@ -162,13 +170,8 @@ __device__ __forceinline__ void prepare_input(const GemvArgs& a, int k, int k_pa
   const InputScales scales = measure_input(a, x, x2, k, s, scratch);
   for (int i = threadIdx.x * 4; i < k_padded; i += blockDim.x * 4) {  // k_padded is whole warps of quads
     const float4 v = i < k ? input_quad(a, x, x2, k, i, scales, s) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if constexpr (is_quantised(W)) {
-      put_rounded<W>(s, i, k_padded, v);
-    } else {
-      // A lane of a bf16 row reads 8 floats as two times 4: two planes.
-      const int place = W == WeightType::kBf16 ? (i & 4 ? k_padded / 2 : 0) + (i >> 3) * 4 : i;
-      *reinterpret_cast<float4*>(s.x + place) = v;
-    }
+    if (!is_quantised(W) || a.n_side > 0) *reinterpret_cast<float4*>(s.plain + plain_place<W>(i, k_padded)) = v;
+    if constexpr (is_quantised(W)) put_rounded<W>(s, i, k_padded, v);
   }
   __syncthreads();
 }

@@ -1,4 +1,6 @@
 /// Starts the products of single positions: chooses rows per warp, warps and grid.
+#include <algorithm>
+
 #include "kernels/cuda/launchers.h"
 
 namespace pipo::cuda {
@@ -10,7 +12,7 @@ template <WeightType W, GemvRows Rows>
 int gemv_with(const Queue& queue, const GemvArgs& args, int positions) {
   constexpr int kRing = gemv_ring_bytes(W, rows_together(Rows));
   const int units = GemvUnits<W, Rows>::total(args), blocks = min(queue.multiprocessors, units);
-  const auto inputs = static_cast<int>(gemv_input_bytes(args.terms[0].w.k_padded, is_quantised(W)));
+  const auto inputs = static_cast<int>(gemv_input_bytes(args.terms[0].w.k_padded, is_quantised(W), args.n_side > 0));
   int warps = min(kGemvWarps, (half_shared(queue) - inputs) / kRing);
   if (warps < 1) warps = min(kGemvWarps, (queue.shared_bytes - (1 << 10) - inputs) / kRing);
   if (warps < 1) return kUnsupportedShape;
@@ -40,14 +42,29 @@ bool readable(const GemvArgs& args) {
          (args.input != Input::kGatedNorm || args.head_dim % kLeastGatedHead == 0) && args.input != Input::kSiluProduct;
 }
 
+/// Puts rows of fp32 behind those of another type; whether one launch can make them all.
+bool arrange(GemvArgs* args) {
+  const auto is_main = [](const GemvTerm& t) { return t.w.type != WeightType::kF32; };
+  GemvTerm* const end = args->terms + args->n_terms;
+  const auto sides = static_cast<int>(end - std::stable_partition(args->terms, end, is_main));
+  if (sides < args->n_terms) {
+    args->n_side = sides;
+    args->n_terms -= sides;
+  }
+  const Matrix& first = args->terms[0].w;
+  for (int t = 1; t < args->n_terms + args->n_side; ++t) {
+    const Matrix& other = args->terms[t].w;
+    const bool side = t >= args->n_terms;
+    if (other.k != first.k || (!side && (other.type != first.type || other.group != first.group))) return false;
+  }
+  return args->n_side == 0 || !args->gate_up;
+}
+
 }  // namespace
 
-int gemv(const Queue& queue, const GemvArgs& args, int positions) {
-  if (!readable(args)) return kUnsupportedShape;
-  for (int t = 1; t < args.n_terms; ++t) {
-    const Matrix &first = args.terms[0].w, &other = args.terms[t].w;
-    if (first.type != other.type || first.k != other.k || first.group != other.group) return kUnsupportedShape;
-  }
+int gemv(const Queue& queue, const GemvArgs& asked, int positions) {
+  GemvArgs args = asked;
+  if (!arrange(&args) || !readable(args)) return kUnsupportedShape;
   switch (args.terms[0].w.type) {
     case WeightType::kF32: return gemv_of<WeightType::kF32>(queue, args, positions);
     case WeightType::kBf16: return gemv_of<WeightType::kBf16>(queue, args, positions);

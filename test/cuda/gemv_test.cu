@@ -81,6 +81,30 @@ TEST("products of several matrices share an input, add bias and residual") {
   }
 }
 
+TEST("rows of fp32 share the launch of any other type") {
+  for (const Format& f : kFormats) {
+    for (const int n : {37, 700}) {
+      const int k = 1000, n_first = 33, n_last = 2;
+      const DeviceWeights main(f.type, f.group, n, k, random_floats(std::int64_t{n} * k));
+      const DeviceWeights first(WeightType::kF32, 0, n_first, k, random_floats(std::int64_t{n_first} * k));
+      const DeviceWeights last(WeightType::kF32, 0, n_last, k, random_floats(std::int64_t{n_last} * k));
+      const std::vector<float> x = random_floats(k), bias = random_floats(n_first);
+      const Device<float> dx(x), dbias(bias), y(static_cast<std::size_t>(n));
+      const Device<float> y_first(static_cast<std::size_t>(n_first)), y_last(static_cast<std::size_t>(n_last));
+      GemvArgs args;
+      args.terms[0] = {first.matrix(), dbias.get(), y_first.get(), false};
+      args.terms[1] = {main.matrix(), nullptr, y.get(), false};
+      args.terms[2] = {last.matrix(), nullptr, y_last.get(), false};
+      args.n_terms = 3;
+      args.x = dx.get();
+      finish(cuda::gemv(queue(), args));
+      check_close(y.read(), expected(main, x, 1), tolerance(f), f.name);
+      check_close(y_first.read(), expected(first, x, 1, bias.data()), kTolerance, f.name);
+      check_close(y_last.read(), expected(last, x, 1), kTolerance, f.name);
+    }
+  }
+}
+
 TEST("many rows per warp give what few give") {
   for (const Format& f : kFormats) {
     const int n = 1009, k = 64;  // two multiprocessors in emulation: reaches the widest kernel

@@ -3,9 +3,13 @@
 namespace pipo::cuda {
 namespace {
 
-bool share_a_launch(const Matrix& a, const Matrix& b) { return a.type == b.type && a.k == b.k && a.group == b.group; }
+/// Rows of fp32 may stand beside those of any other type.
+bool share_a_launch(const Matrix& first, const Matrix& other) {
+  if (first.k != other.k) return false;
+  return other.type == WeightType::kF32 || (first.type == other.type && first.group == other.group);
+}
 
-/// One row: terms of one type and shape of input share a launch.
+/// One row: as few launches as the types and widths of its terms allow.
 void multiply_row(const Run& run, const GemvArgs& args) {
   bool done[kGemvTerms] = {};
   for (int t = 0; t < args.n_terms; ++t) {
