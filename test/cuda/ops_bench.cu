@@ -242,28 +242,35 @@ void measure_sampling(Bench& b, const Stopwatch& stopwatch) {
   }
 }
 
+cuda::GemmArgs rows_product_args(const Bench& b, const Product& p, WeightType type, int rows, int i) {
+  const int n = p.gate_up ? p.n / 2 : p.n;
+  cuda::GemmArgs args;
+  args.x = b.rows.get();
+  args.y_stride = n;
+  args.accumulate = p.accumulate;
+  args.m = rows;
+  if (p.gate_up) {
+    args.w = b.matrix(type, n, p.k, 2 * i);
+    args.up = b.matrix(type, n, p.k, 2 * i + 1);
+    args.y_bf16 = reinterpret_cast<std::uint16_t*>(b.y.get());
+  } else {
+    args.w = b.matrix(type, n, p.k, i);
+    args.y = b.y.get();
+  }
+  return args;
+}
+
 void measure_many_rows(Bench& b, const Shapes& m, const Stopwatch& stopwatch) {
   for (const WeightType type : kTypes) {
     for (const Product& p : products_of(m)) {
       if (p.n == kVocab) continue;
-      const int n = p.gate_up ? p.n / 2 : p.n;
       for (const int rows : {2, 8, 32, 512, kChunk}) {
         const bool few = rows <= 32;  // bound by reading the weights
-        const double bytes = static_cast<double>(matrix_bytes(type, n, p.k));
-        const Amount amount =
-            few ? Amount{bytes, b.read_rate, "TB/s"} : Amount{2.0 * rows * n * p.k, b.matrix_rate, "TFLOP/s"};
-        b.report.time(stopwatch, m.name,
-                      std::string(name_of(type)) + " " + p.name + ", " + std::to_string(rows) + " rows",
-                      few ? launches_for(bytes) : 8, amount, [&](const Queue& q, int i) {
-                        cuda::GemmArgs args;
-                        args.x = b.rows.get();
-                        args.w = b.matrix(type, n, p.k, i);
-                        args.y = b.y.get();
-                        args.y_stride = n;
-                        args.accumulate = p.accumulate;
-                        args.m = rows;
-                        return cuda::gemm(q, args);
-                      });
+        const double bytes = static_cast<double>(matrix_bytes(type, p.n, p.k)), ops = 2.0 * rows * p.n * p.k;
+        const Amount amount = few ? Amount{bytes, b.read_rate, "TB/s"} : Amount{ops, b.matrix_rate, "TFLOP/s"};
+        const std::string op = std::string(name_of(type)) + " " + p.name + ", " + std::to_string(rows) + " rows";
+        b.report.time(stopwatch, m.name, op, few ? launches_for(bytes) : 8, amount,
+                      [&](const Queue& q, int i) { return cuda::gemm(q, rows_product_args(b, p, type, rows, i)); });
       }
     }
   }
