@@ -1,12 +1,6 @@
 #include "kernels/cuda/launchers.h"
 
 namespace pipo::cuda {
-namespace {
-
-constexpr int kUnsupportedShape = -1;  ///< no runtime error has a negative code
-
-}  // namespace
-
 int prepare_rows(const Queue& queue, const RowsInput& args) {
   if (args.rows == 0) return 0;
   const bool halves = args.input == Input::kPairNorm || args.input == Input::kJointNorm;
