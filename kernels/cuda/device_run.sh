@@ -71,7 +71,7 @@ must kernels 90 ctest --test-dir $build --no-tests=error -L device -E engine --o
 must models 70 ctest --test-dir $build --no-tests=error -L device -R engine --output-on-failure
 step kernels-bench 40 $build/test/cuda/cuda_ops_bench
 bench() { # NAME SECONDS SIZE DTYPE
-  step "bench-$1" "$2" $build/native/tools/pipo_engine_bench --kernels cuda --size "$3" --dtype "$4" --repeat 5 --cache "${TMPDIR:-/tmp}/pipo-device-bench"
+  step "bench-$1" "$2" $build/native/tools/pipo_engine_bench --kernels cuda --size "$3" --dtype "$4" --prompt 512,2048,8192 --repeat 5 --cache "${TMPDIR:-/tmp}/pipo-device-bench"
 }
 bench 0.8b-int8 40 0.8b int8
 bench 4b-int4 60 4b int4

@@ -2,7 +2,7 @@
 ///
 ///   pipo_engine_bench [--size tiny,0.8b,4b] [--dtype int8,mix,int4] [--group 32] [--threads N] [--kernels NAME]
 ///                     [--steps 24] [--prompt 256,2048] [--context 64] [--repeat 7] [--cache FOLDER]
-///                     [--cuda-library FILE] [--stepping graph|launches|eager]
+///                     [--cuda-library FILE] [--cuda-driver FILE] [--stepping graph|launches|eager]
 ///
 /// Segments alternate (memory pass, plain, pair ...), because a machine's speed moves; figures are medians over the
 /// repetitions. The memory pass is a read on the CPU and a copy on a device, each of as many bytes as a step reads.
@@ -72,6 +72,7 @@ Options parse(int argc, char** argv) {
       {"--context", [&](const std::string& v) { o.context = std::stoi(v); }},
       {"--repeat", [&](const std::string& v) { o.repeat = std::stoi(v); }},
       {"--cuda-library", [&](const std::string& v) { o.cuda.library = v; }},
+      {"--cuda-driver", [&](const std::string& v) { o.cuda.driver = v; }},
       {"--stepping", [&](const std::string& v) { o.cuda.stepping = stepping_of(v); }},
       {"--cache", [&](const std::string& v) { o.cache = v; }},
   };

@@ -1,7 +1,8 @@
 #include "cache/kv_store.h"
 
-#include <algorithm>
 #include <cstring>
+
+#include "cache/timeline_states.h"
 
 namespace pipo {
 
@@ -10,7 +11,7 @@ KvStore::KvStore(const StateShape& shape)
 
 void KvStore::reserve(std::int32_t positions, std::int32_t used, std::int32_t max_positions) {
   if (positions <= capacity_) return;
-  const std::int32_t grown = std::min(max_positions, std::max({positions, capacity_ + capacity_ / 2, 256}));
+  const std::int32_t grown = TimelineStates::grown(capacity_, positions, max_positions);
   AlignedBuffer<std::byte> bigger(n_planes_ * plane_bytes(grown));
   for (std::int32_t plane = 0; plane < n_planes_ && used > 0; ++plane) {
     std::memcpy(bigger.data() + plane * plane_bytes(grown), memory_.data() + plane * plane_bytes(capacity_),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -39,6 +40,13 @@ class TimelineStates {
 
   /// Backbone output after its final norm at the last position, [H].
   virtual const float* hidden() = 0;
+
+  /// Positions to make room for when `positions` are asked for: half as many again as there were, so that a timeline
+  /// that grows is seldom copied.
+  static std::int32_t grown(std::int32_t capacity, std::int32_t positions, std::int32_t max_positions) {
+    constexpr std::int32_t kFewest = 256;
+    return std::min(max_positions, std::max({positions, capacity + capacity / 2, kFewest}));
+  }
 };
 
 }  // namespace pipo

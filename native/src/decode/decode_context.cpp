@@ -36,7 +36,7 @@ StopReason decode(DecodeContext& c) {
 
 void require_ok(Status status, const Model& model) {
   if (status == Status::kOk) return;
-  const std::string words = status == Status::kDeviceError ? model.last_error() : std::string();
+  const std::string words = model.last_error();
   if (!words.empty()) throw Error(ErrorCode::kInternal, words);
   throw Error(ErrorCode::kInternal, std::string("a kernel failed (") + kernels::status_text(status) +
                                         "); restart the engine, or choose other kernels");

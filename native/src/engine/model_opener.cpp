@@ -51,7 +51,6 @@ void ModelOpener::give_up_device(const Error& why) {
 }
 
 void ModelOpener::check_fit(const PackedHeader& planned) {
-  const bool in_file = !options_.packed_file.empty();
   if (cuda_) {
     try {
       const std::int32_t positions = std::min(kUsualPositions, planned.config.max_positions);
@@ -62,7 +61,11 @@ void ModelOpener::check_fit(const PackedHeader& planned) {
       give_up_device(why);
     }
   }
-  if (cuda_ && in_file) return;  // the image is read through a mapping, piece by piece
+  require_host_memory(planned);
+}
+
+void ModelOpener::require_host_memory(const PackedHeader& planned) const {
+  if (cuda_ && !options_.packed_file.empty()) return;  // the image is read through a mapping, piece by piece
   require_memory_for_load(static_cast<std::int64_t>(planned.file_bytes), cuda_ ? 0 : Workspace::bytes(planned.config),
                           planned.dtype, available_memory());
 }
@@ -75,6 +78,7 @@ OpenedModel ModelOpener::open(LoadedWeights& loaded, const LoadProgressFn& progr
     } catch (const Error& why) {
       if (why.code() == ErrorCode::kCancelled) throw;
       give_up_device(why);
+      require_host_memory(loaded.header);
     }
   }
   return open_on_cpu(loaded);

@@ -42,6 +42,7 @@ class ModelOpener {
 
  private:
   void open_cpu();
+  void require_host_memory(const PackedHeader& planned) const;
   OpenedModel open_on_device(LoadedWeights& loaded, const LoadProgressFn& progress, const std::atomic<bool>* cancelled);
   OpenedModel open_on_cpu(const LoadedWeights& loaded);
   /// Throws `why` where the device was asked for by name.

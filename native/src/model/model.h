@@ -59,7 +59,7 @@ class Model {
 
   /// Decode steps without the host in between; null where the model has none.
   virtual DeviceSteps* device_steps() { return nullptr; }
-  /// Words for the last kDeviceError, which say what to do; empty when there was none.
+  /// Words for the last failure, which say what to do; empty where the model has none of its own.
   virtual std::string last_error() const { return {}; }
   /// Why a session of that many positions cannot be had on the device; empty when it can, or where there is none.
   virtual std::string session_refusal(std::int32_t max_positions) const { return {}; }

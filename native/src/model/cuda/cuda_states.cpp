@@ -1,7 +1,5 @@
 #include "model/cuda/cuda_states.h"
 
-#include <algorithm>
-
 namespace pipo {
 
 CudaSnapshot::CudaSnapshot(CudaCalls& calls, PipoCudaSession* session) : calls_(calls) {
@@ -21,9 +19,9 @@ void CudaStates::clear() { calls_.require(&PipoCudaApi::session_clear, session_)
 
 void CudaStates::reserve(std::int32_t positions, std::int32_t used, std::int32_t max_positions) {
   if (positions <= capacity_) return;
-  const std::int32_t grown = std::min(max_positions, std::max({positions, capacity_ + capacity_ / 2, 256}));
-  calls_.require(&PipoCudaApi::reserve, session_, grown, used);
-  capacity_ = grown;
+  const std::int32_t room = grown(capacity_, positions, max_positions);
+  calls_.require(&PipoCudaApi::reserve, session_, room, used);
+  capacity_ = room;
 }
 
 std::unique_ptr<Snapshot> CudaStates::make_snapshot() { return std::make_unique<CudaSnapshot>(calls_, session_); }
