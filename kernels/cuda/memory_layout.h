@@ -20,6 +20,9 @@ inline constexpr int kMostPartials = 64;  ///< shares of one attention head's po
 
 constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
+/// Inputs of a product in bf16, padded as the widest rows of weights are.
+constexpr std::int64_t padded_width(std::int64_t k) { return (k + 511) / 512 * 512; }
+
 /// Hands out neighbouring parts of one allocation; without one it only counts.
 class Layout {
  public:
@@ -106,6 +109,7 @@ struct Workspace {
   void* delta_scratch = nullptr;
   float* mlp_gate = nullptr;     ///< [R, I]
   float* mlp_up = nullptr;       ///< [R, I]
+  std::uint16_t* mlp_inner = nullptr;  ///< [R, I padded] bf16, the last product's input
 
   Workspace() = default;
   Workspace(const PipoCudaConfig& c, Layout& layout);
@@ -123,7 +127,7 @@ inline Workspace::Workspace(const PipoCudaConfig& c, Layout& layout) {
   hidden = layout.take<float>((rows + 1) * w.hidden);
   draft = layout.take<float>(rows * w.hidden);
   const std::int64_t widest = std::max({2 * w.hidden, w.inner, w.attention, w.value});
-  inputs = layout.take<std::uint16_t>(rows * ((widest + 511) / 512 * 512));
+  inputs = layout.take<std::uint16_t>(rows * padded_width(widest));
   words = layout.take<std::int32_t>(4 * rows + 8);
   inv_freq = layout.take<float>(c.rotary_dim / 2);
   rotation = layout.take<float>(2 * std::int64_t{c.rotary_dim});
@@ -156,6 +160,8 @@ inline Workspace::Workspace(const PipoCudaConfig& c, Layout& layout) {
   layout.rewind(shared);
   mlp_gate = layout.take<float>(rows * w.inner);
   mlp_up = layout.take<float>(rows * w.inner);
+  layout.rewind(shared);
+  mlp_inner = layout.take<std::uint16_t>(rows * padded_width(w.inner));
 }
 
 /// State of one gated delta layer.

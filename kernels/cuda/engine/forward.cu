@@ -160,21 +160,18 @@ void delta_block(const Session& session, const Run& run, const LayerWeights& lay
   multiply(model, run, out);
 }
 
-/// Gemv makes SiLU(gate) * up itself; on the tensor cores it becomes the next product's input.
 void mlp_block(const Model& model, const Run& run, const LayerWeights& layer, float* x) {
   const Workspace& ws = model.workspace();
-  const bool one_type = layer.gate.type == layer.up.type && layer.gate.group == layer.up.group;
-  const bool fused = one_type && (run.rows == 1 || layer.gate.type == WeightType::kF32);
+  if (layer.gate.type != layer.up.type || layer.gate.group != layer.up.group) {
+    fail(kPipoCudaUnsupported, "the GPU has no kernel for this mix of weight types; use the CPU");
+  }
   GemvArgs in = normed(x, layer.post_attention_norm);
   add(in, layer.gate, ws.mlp_gate);
   add(in, layer.up, ws.mlp_up);
-  in.gate_up = fused;
+  in.gate_up = true;
+  if (run.rows > 1 && layer.gate.type != WeightType::kF32) return multiply_gated(model, run, in, layer.down, x);
   multiply(model, run, in);
   GemvArgs out = plain(ws.mlp_gate);
-  if (!fused) {
-    out.input = Input::kSiluProduct;
-    out.x2 = ws.mlp_up;
-  }
   add(out, layer.down, x, nullptr, true);
   multiply(model, run, out);
 }

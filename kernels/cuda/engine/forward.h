@@ -23,6 +23,9 @@ struct Run {
 /// x has rows of the matrices' k (of half of it where the input has two parts), y rows of n.
 void multiply(const Model& model, const Run& run, GemvArgs args);
 
+/// y += down(SiLU(gate u) * (up u)) for many rows on the tensor cores; u and the two matrices as `gate_up` says.
+void multiply_gated(const Model& model, const Run& run, GemvArgs gate_up, const Matrix& down, float* y);
+
 /// Latents from embeddings: `x` [rows, H] from the ids at `ids` (device), 2 per row where `pairs`.
 void make_latents(const Model& model, const Run& run, bool pairs, const int* ids, float* x);
 

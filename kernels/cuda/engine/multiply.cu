@@ -34,7 +34,6 @@ void multiply_gate_up_plainly(const Run& run, GemvArgs args) {
 }
 
 void multiply_rows_plainly(const Run& run, const GemvArgs& args, const GemvTerm& term) {
-  if (args.input == Input::kSiluProduct) fail(kPipoCudaUnsupported, "the GPU has no kernel for this mix of weight types");
   GemvArgs one = args;
   one.terms[0] = term;
   one.n_terms = 1;
@@ -59,6 +58,14 @@ RowsInput rows_input(const GemvArgs& args, int rows, const Matrix& w, std::uint1
   return input;
 }
 
+GemmArgs product_of(const std::uint16_t* x, const Matrix& w, int rows) {
+  GemmArgs product;
+  product.x = x;
+  product.w = w;
+  product.m = rows;
+  return product;
+}
+
 }  // namespace
 
 void multiply(const Model& model, const Run& run, GemvArgs args) {
@@ -78,17 +85,32 @@ void multiply(const Model& model, const Run& run, GemvArgs args) {
       check(prepare_rows(run.queue, rows_input(args, run.rows, term.w, inputs)), "prepare a product");
       prepared = term.w.k_padded;
     }
-    GemmArgs product;
-    product.x = inputs;
-    product.w = term.w;
+    GemmArgs product = product_of(inputs, term.w, run.rows);
     product.bias = term.bias;
     product.y = term.y;
     product.y_stride = term.w.n;
     product.accumulate = term.accumulate;
     product.silu_output = args.silu_output;
-    product.m = run.rows;
     check(gemm(run.queue, product), "run a product");
   }
+}
+
+void multiply_gated(const Model& model, const Run& run, GemvArgs gate_up, const Matrix& down, float* y) {
+  if (down.type == WeightType::kF32) fail(kPipoCudaUnsupported, "the GPU has no kernel for this mix of weight types");
+  const Workspace& ws = model.workspace();
+  const Matrix &gate = gate_up.terms[0].w, &up = gate_up.terms[1].w;
+  gate_up.eps = model.config().eps;
+  check(prepare_rows(run.queue, rows_input(gate_up, run.rows, gate, ws.inputs)), "prepare a product");
+  GemmArgs inner = product_of(ws.inputs, gate, run.rows);
+  inner.up = up;
+  inner.y_bf16 = ws.mlp_inner;
+  inner.y_stride = inner.y_bf16_columns = down.k_padded;
+  check(gemm(run.queue, inner), "run a product");
+  GemmArgs outer = product_of(ws.mlp_inner, down, run.rows);
+  outer.y = y;
+  outer.y_stride = down.n;
+  outer.accumulate = true;
+  check(gemm(run.queue, outer), "run a product");
 }
 
 }  // namespace pipo::cuda
