@@ -62,6 +62,16 @@ struct EngineInfo {
   double load_ms = 0.0;
 };
 
+/// The NVIDIA device that an automatic choice takes, or why there is none.
+struct DeviceInfo {
+  std::string reason;  ///< in words; empty where there is a device
+  std::string name;
+  std::string capability, driver;  ///< "9.0", and the newest CUDA version that the driver supports: "13.0"
+  std::int64_t total_bytes = 0, free_bytes = 0;
+};
+/// Wakes the driver, which takes its time.
+DeviceInfo device_info();
+
 class Session;
 
 /// A loaded model: read-only weights and the backend that runs them. Shared by its sessions; sessions of one engine

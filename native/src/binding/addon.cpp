@@ -8,7 +8,6 @@
 #include "binding/objects.h"
 #include "binding/read_arguments.h"
 #include "kernels/backend.h"
-#include "kernels/cuda_library.h"
 #include "pipo/random_model.h"
 
 /// What pipo_engine.node exports: `Addon` in server/src/engine/addon.ts.
@@ -35,14 +34,11 @@ class BandwidthTask : public Task {
 /// A device is asked on a thread of its own: the driver takes its time to wake it.
 class CudaInfoTask : public Task {
  public:
-  void run() override { library_ = kernels::open_cuda_library({}, &reason_); }
-  Napi::Value result(Napi::Env env) override {
-    return library_ != nullptr ? make_cuda_info(env, library_->device()) : make_cuda_refusal(env, reason_);
-  }
+  void run() override { device_ = device_info(); }
+  Napi::Value result(Napi::Env env) override { return make_cuda_info(env, device_); }
 
  private:
-  std::shared_ptr<kernels::CudaLibrary> library_;
-  std::string reason_;
+  DeviceInfo device_;
 };
 
 TaskRunner& tasks_of(Napi::Env env) { return env.GetInstanceData<AddonData>()->tasks; }

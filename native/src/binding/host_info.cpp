@@ -54,25 +54,21 @@ double total_memory() { return 0.0; }
 
 #endif
 
-std::string dotted(int major, int minor) { return std::to_string(major) + "." + std::to_string(minor); }
-
 }  // namespace
 
-Napi::Object make_cuda_info(Napi::Env env, const PipoCudaDevice& device) {
+Napi::Object make_cuda_info(Napi::Env env, const DeviceInfo& device) {
+  auto object = Napi::Object::New(env);
+  if (!device.reason.empty()) {
+    object.Set("reason", device.reason);
+    return object;
+  }
   auto description = Napi::Object::New(env);
   description.Set("name", device.name);
-  description.Set("capability", dotted(device.capability_major, device.capability_minor));
-  description.Set("driver", dotted(device.driver_version / 1000, device.driver_version % 1000 / 10));
+  description.Set("capability", device.capability);
+  description.Set("driver", device.driver);
   description.Set("totalMemory", static_cast<double>(device.total_bytes));
   description.Set("freeMemory", static_cast<double>(device.free_bytes));
-  auto object = Napi::Object::New(env);
   object.Set("device", description);
-  return object;
-}
-
-Napi::Object make_cuda_refusal(Napi::Env env, const std::string& reason) {
-  auto object = Napi::Object::New(env);
-  object.Set("reason", reason);
   return object;
 }
 

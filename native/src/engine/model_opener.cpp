@@ -111,4 +111,18 @@ OpenedModel ModelOpener::open_on_cpu(const LoadedWeights& loaded) {
   return opened;
 }
 
+DeviceInfo device_info() {
+  const auto dotted = [](int major, int minor) { return std::to_string(major) + "." + std::to_string(minor); };
+  DeviceInfo info;
+  const auto library = kernels::open_cuda_library({}, &info.reason);
+  if (!library) return info;
+  const PipoCudaDevice& device = library->device();
+  info.name = device.name;
+  info.capability = dotted(device.capability_major, device.capability_minor);
+  info.driver = dotted(device.driver_version / 1000, device.driver_version % 1000 / 10);
+  info.total_bytes = device.total_bytes;
+  info.free_bytes = device.free_bytes;
+  return info;
+}
+
 }  // namespace pipo
