@@ -17,6 +17,7 @@ struct Run {
   int splits = 1;                      ///< one row only
   const int* first_visible = nullptr;  ///< device word, null: all rows are seen; one row only
   const int* enabled = nullptr;        ///< device word; one row only
+  bool ahead = true;                   ///< products ask for weights before they know whether they are enabled
 };
 
 /// y = W x for the rows of a run, for up to kGemvTerms matrices that share x. `args` as for gemv with one position;

@@ -71,6 +71,7 @@ GemmArgs product_of(const std::uint16_t* x, const Matrix& w, int rows) {
 void multiply(const Model& model, const Run& run, GemvArgs args) {
   args.eps = model.config().eps;
   args.enabled = run.enabled;
+  args.ahead = run.ahead;
   if (run.rows == 1) return multiply_row(run, args);
   if (args.gate_up) return multiply_gate_up_plainly(run, args);
   std::uint16_t* inputs = model.workspace().inputs;

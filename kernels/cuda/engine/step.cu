@@ -86,7 +86,8 @@ class Step {
     run_draft_or_row(s_, run, &state_->first, s_.hidden(), ws_.draft, &state_->run_join, &state_->run_row);
     confidence_logit(m_, run, s_.hidden(), ws_.draft, &state_->confidence_logit);
     decide(step_judge_kernel);
-    const Run second = enabled_by(&state_->run_second);
+    Run second = enabled_by(&state_->run_second);
+    second.ahead = false;  // it often stays closed
     output_logits(m_, second, ws_.draft);
     sample_token(1, &state_->second, &state_->second_logprob, second.enabled, StepDecision::kCommit);
   }
