@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(32 * Warps) attention_tiles_kernel(AttentionRo
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int index = mine + 8 * h;
-    const std::int64_t head = static_cast<std::int64_t>(first_row + index / group) * a.n_heads + kv * group + index % group;
+    const std::int64_t row = first_row + index / group, head = row * a.n_heads + kv * group + index % group;
     store_row<HeadDim>(a, head, rows[h], h, sums);
   }
 }

@@ -41,7 +41,8 @@ __device__ __forceinline__ void copy_piece(const DeltaStepArgs& a, const ChunkPl
                           (static_cast<std::int64_t>(chunk) * a.shape.n_value_heads + place.head) * kChunkRecord;
     for (int i = thread; i < kChunkRecord / 4; i += kLoaders) {
       const int row = i / (kDeltaChunk / 4), e = i % (kDeltaChunk / 4) * 4;
-      copy_async(row < kDeltaChunk ? to + row * pair_stride(kDeltaChunk) + e : to + kDecaysAt + i * 4 - kDeltaChunk * kDeltaChunk, record + i * 4);
+      const int at = row < kDeltaChunk ? row * pair_stride(kDeltaChunk) + e : kDecaysAt + (row - kDeltaChunk) * kDeltaChunk + e;
+      copy_async(to + at, record + i * 4);
     }
     return;
   }
@@ -120,7 +121,8 @@ __device__ __forceinline__ void add_products(const float (&n)[kDeltaChunk / 8][4
     result_as_operand(n[k], half, x);
 #pragma unroll
     for (int j = k; j < kDeltaChunk / 8; ++j) {
-      multiply_add_tf32(o[j], x, load_pair(products + (j * 8 + lane / 4) * pair_stride(kDeltaChunk) + k * 8 + lane % 4 * 2));
+      const float* row = products + (j * 8 + lane / 4) * pair_stride(kDeltaChunk) + k * 8 + lane % 4 * 2;
+      multiply_add_tf32(o[j], x, load_pair(row));
     }
   }
 }

@@ -14,7 +14,8 @@
 namespace pipo::cuda {
 
 constexpr int kDeltaChunk = 64;
-constexpr int kChunkRecord = kDeltaChunk * kDeltaChunk + 2 * kDeltaChunk;  ///< floats of a chunk and head: products, e^L, e^(L_last - L)
+/// Floats of a chunk and head in the scratch: products, e^L, e^(L_last - L).
+constexpr int kChunkRecord = kDeltaChunk * kDeltaChunk + 2 * kDeltaChunk;
 constexpr float kLeastLogDecay = -30.0f;  ///< below it nothing is left in fp32
 
 /// Loads of operands from shared memory, in the order of the program: brought forward they would take the registers.
@@ -160,7 +161,8 @@ __global__ void __launch_bounds__(kDeltaThreads) delta_chunk_kernel(DeltaStepArg
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const std::int64_t channels = shape.channels();
   float* mixed = a.mixed + row0 * channels;
-  float* record = static_cast<float*>(a.scratch) + (static_cast<std::int64_t>(blockIdx.x) * shape.n_value_heads + head) * kChunkRecord;
+  const std::int64_t place = static_cast<std::int64_t>(blockIdx.x) * shape.n_value_heads + head;
+  float* record = static_cast<float*>(a.scratch) + place * kChunkRecord;
   wait_for_previous();
   copy_chunk<kDeltaThreads>(mixed + key_at, channels, KeyDim, rows, kStride, s.q);
   copy_chunk<kDeltaThreads>(mixed + shape.key_width() + key_at, channels, KeyDim, rows, kStride, s.k);

@@ -42,7 +42,7 @@ struct DeltaStepArgs {
   float* mixed = nullptr;  ///< [rows, channels] scratch of the scan: q, k normed, v
   float* gates = nullptr;  ///< [rows, 2, n_value_heads] scratch of the scan: decay, beta
   bool exact = false;             ///< position by position whatever the rows: for weights in fp32
-  void* scratch = nullptr;        ///< for runs in chunks; without enough of it positions go one after another
+  void* scratch = nullptr;        ///< for runs in chunks, see delta_scratch_bytes; without enough of it there are none
   std::int64_t scratch_bytes = 0;
   const int* enabled = nullptr;
 };

@@ -55,7 +55,8 @@ __device__ __forceinline__ void key_query_products(const ScanTile<KeyRows>& tile
   float sum = 0.0f;
 #pragma unroll
   for (int i = threadIdx.x % 8; i < KeyRows / 4; i += 8) {
-    const float4 k = *reinterpret_cast<const float4*>(tile.k[p] + 4 * i), q = *reinterpret_cast<const float4*>(tile.q[p] + 4 * i);
+    const float4 k = *reinterpret_cast<const float4*>(tile.k[p] + 4 * i);
+    const float4 q = *reinterpret_cast<const float4*>(tile.q[p] + 4 * i);
     sum += k.x * q.x + k.y * q.y + k.z * q.z + k.w * q.w;
   }
   for (int mask = 1; mask < 8; mask *= 2) sum += __shfl_xor_sync(kFullWarp, sum, mask);

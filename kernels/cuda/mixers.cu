@@ -48,7 +48,8 @@ int attention_rows_of(const Queue& queue, const AttentionRowsArgs& args) {
   }
   if (args.rows * (args.n_heads / args.n_kv_heads) <= 64) return attention_tiles_of<HeadDim, 4, 64>(queue, args);
   if constexpr (HeadDim == 256) {
-    if (queue.shared_bytes < AttentionTile<256, 8, 64>::kSharedBytes) return attention_tiles_of<256, 8, 32>(queue, args);
+    const bool fits = queue.shared_bytes >= AttentionTile<256, 8, 64>::kSharedBytes;
+    if (!fits) return attention_tiles_of<256, 8, 32>(queue, args);
   }
   return attention_tiles_of<HeadDim, 8, 64>(queue, args);
 }
@@ -80,16 +81,25 @@ int delta_chunks(const Queue& queue, const DeltaStepArgs& args) {
   return launch(shape, delta_chunk_state_kernel<KeyDim>, args);
 }
 
+/// Chunks pay where the tensor cores do tf32 several times faster than the other units do fp32: on the parts for data
+/// centres, which are those with so much shared memory. Elsewhere positions one after another are faster, and exact.
+bool goes_in_chunks(const Queue& queue, const DeltaStepArgs& args) {
+  constexpr int kSharedOfFastTf32 = 160 << 10;
+  return queue.shared_bytes >= kSharedOfFastTf32 && !args.exact && args.rows >= kDeltaChunk / 2 &&
+         has_chunks(args.shape) && args.scratch != nullptr &&
+         args.scratch_bytes >= delta_scratch_bytes(args.shape, args.rows);
+}
+
 int delta_rows(const Queue& queue, const DeltaStepArgs& args) {
   const DeltaShape& shape = args.shape;
   if (shape.key_dim % 4 != 0 || shape.value_dim % 4 != 0 || shape.taps > kMostTaps) return kUnsupportedShape;
-  const bool chunked = !args.exact && has_chunks(args.shape) && args.rows >= kDeltaChunk / 2 && args.scratch != nullptr &&
-                       args.scratch_bytes >= delta_scratch_bytes(args.shape, args.rows);
+  const bool chunked = goes_in_chunks(queue, args);
   const int heads = 2 * shape.n_key_heads + shape.n_value_heads, warps = kDeltaThreads / 32;
   const dim3 grid((args.rows + kPrepareRows - 1) / kPrepareRows, (heads + warps - 1) / warps);
   int failed = launch({grid, dim3(kDeltaThreads), 0, queue.stream}, delta_prepare_kernel, args, chunked);
   if (failed == 0 && !chunked) failed = delta_scan(queue, args);
-  if (failed == 0 && chunked) failed = args.shape.key_dim == 64 ? delta_chunks<64>(queue, args) : delta_chunks<128>(queue, args);
+  if (failed == 0 && chunked && shape.key_dim == 64) failed = delta_chunks<64>(queue, args);
+  if (failed == 0 && chunked && shape.key_dim == 128) failed = delta_chunks<128>(queue, args);
   if (failed == 0) failed = launch({dim3(queue.multiprocessors), dim3(256), 0, queue.stream}, delta_ring_kernel, args);
   return failed;
 }

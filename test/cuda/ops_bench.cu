@@ -180,12 +180,13 @@ void measure_attention(Bench& b, const Shapes& m, const Stopwatch& stopwatch) {
   }
 }
 
-void measure_delta(Bench& b, const Shapes& m, const Stopwatch& stopwatch, int rows) {
+void measure_delta(Bench& b, const Shapes& m, const Stopwatch& stopwatch, int rows, bool chunked) {
   const std::int64_t state = std::int64_t{m.value_heads} * kDeltaDim * kDeltaDim;
   const Device<std::uint8_t> scratch(static_cast<std::size_t>(cuda::delta_scratch_bytes(m.delta(), rows)) + 1);
   b.words.put(std::vector<int>(64, 100));
   const Amount amount = rows == 1 ? Amount{8.0 * state, b.copy_rate, "TB/s"} : Amount{};
-  b.report.time(stopwatch, m.name, "gated delta rule, " + std::to_string(rows) + (rows == 1 ? " row" : " rows"),
+  const std::string op = "gated delta rule, " + std::to_string(rows) + (rows == 1 ? " row" : " rows");
+  b.report.time(stopwatch, m.name, op + (chunked ? " in chunks where they pay" : ""),
                 rows == 1 ? 96 : 4, amount, [&](const Queue& q, int i) {
                   cuda::DeltaStepArgs args;
                   args.shape = m.delta();
@@ -199,6 +200,7 @@ void measure_delta(Bench& b, const Shapes& m, const Stopwatch& stopwatch, int ro
                   args.mixed = b.scratch.get() + (1 << 20);
                   args.gates = b.scratch.get() + (1 << 20) + std::int64_t{rows} * m.channels();
                   args.scratch = scratch.get();
+                  args.scratch_bytes = chunked ? cuda::delta_scratch_bytes(m.delta(), rows) : 0;
                   return cuda::delta_net_step(q, args);
                 });
 }
@@ -277,23 +279,30 @@ void measure_many_rows(Bench& b, const Shapes& m, const Stopwatch& stopwatch) {
 }
 
 void measure_rows_attention(Bench& b, const Shapes& m, const Stopwatch& stopwatch) {
-  for (const int first : {0, 6144}) {
-    const double visible = kChunk * (first + (kChunk + 1) / 2.0);
+  struct Call {
+    int rows, first;
+  };
+  const std::int64_t partial_bytes = cuda::attention_rows_scratch_bytes(kHeadDim, multiprocessors());
+  const Device<float> partial(static_cast<std::size_t>(partial_bytes / 4));
+  for (const Call& c : {Call{16, 4080}, {512, 0}, {kChunk, 0}, {kChunk, 6144}}) {
+    const double visible = c.rows * (c.first + (c.rows + 1) / 2.0);
     const Amount amount{4.0 * visible * m.heads * kHeadDim, b.matrix_rate, "TFLOP/s"};
-    b.report.time(stopwatch, m.name, "attention of 2048 rows after " + std::to_string(first), 4, amount,
+    const std::string op = "attention of " + std::to_string(c.rows) + " rows after " + std::to_string(c.first);
+    b.report.time(stopwatch, m.name, op, 4, amount,
                   [&](const Queue& q, int i) {
                     cuda::AttentionRowsArgs args;
                     args.n_heads = m.heads;
                     args.n_kv_heads = m.kv_heads;
                     args.head_dim = kHeadDim;
                     args.rotary_dim = kRotaryDim;
-                    args.first_position = first;
-                    args.rows = kChunk;
+                    args.first_position = c.first;
+                    args.rows = c.rows;
                     args.q_gate = b.x.get();
                     args.k = args.v = args.q_norm = args.k_norm = args.inv_freq = b.x.get();
                     args.keys = b.pool.get();
                     args.values = b.pool.get() + kPool / 2;
                     args.queries = b.rows.get();
+                    args.partial = partial.get();
                     args.out = b.y.get();
                     return cuda::attention_rows(q, args);
                   });
@@ -329,8 +338,8 @@ int run(const char* wanted_group) {
     if (!wanted(m.name)) continue;
     measure_products(bench, m, serial, overlapped);
     measure_attention(bench, m, overlapped);
-    measure_delta(bench, m, overlapped, 1);
-    measure_delta(bench, m, serial, kChunk);
+    measure_delta(bench, m, overlapped, 1, false);
+    for (const bool chunked : {false, true}) measure_delta(bench, m, serial, kChunk, chunked);
     measure_many_rows(bench, m, serial);
     measure_rows_attention(bench, m, serial);
   }
