@@ -90,8 +90,10 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(difference / length);  // NaN compares as too far
 }
 
-std::vector<InspectedPosition> on_cpu(const std::string& name, WeightDtype dtype, const std::vector<std::int32_t>& ids) {
-  return load_golden(name, load_options(dtype, "reference"))->create_session(64)->inspect(ids, DecodeMode::kPair, 1, true);
+std::vector<InspectedPosition> on_cpu(const std::string& name, WeightDtype dtype,
+                                      const std::vector<std::int32_t>& ids) {
+  const auto engine = load_golden(name, load_options(dtype, "reference"));
+  return engine->create_session(64)->inspect(ids, DecodeMode::kPair, 1, true);
 }
 
 /// Products of one row round their inputs as the CPU does, those of many rows to bf16; the layers amplify what differs.
@@ -268,7 +270,9 @@ TEST("a captured step serves requests of other sampling, and room that grew") {
     r.seed = seed;
     return steps_of(device, r);
   };
-  const auto equal = [](const auto& a, const auto& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end(), same); };
+  const auto equal = [](const auto& a, const auto& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
+  };
   CHECK(equal(steps_with(1, true), steps_with(1, false)));
   CHECK(equal(steps_with(2, true), steps_with(2, false)));
   run(api().reserve, device.session, 80, 10);

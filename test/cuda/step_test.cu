@@ -19,7 +19,10 @@ struct Outcome {
 class Request {
  public:
   explicit Request(StepState start)
-      : ring_(std::size_t{cuda::kRing}), cancel_(std::size_t{1}), stop_ids_(std::vector<int>{5}), state_(std::size_t{1}) {
+      : ring_(std::size_t{cuda::kRing}),
+        cancel_(std::size_t{1}),
+        stop_ids_(std::vector<int>{5}),
+        state_(std::size_t{1}) {
     start.stop_ids = stop_ids_.get();
     start.ring = ring_.get();
     start.cancel = cancel_.get();

@@ -159,7 +159,8 @@ typedef struct PipoCudaApi {
   PipoCudaStatus (*restore)(PipoCudaSession*, const PipoCudaSnapshot*, PipoCudaError*);
 
   /// Appends `rows` positions. Leaves their hidden vectors in hidden_row(0...), the last one also in hidden(), and fills
-  /// the snapshots in `points`. kPipoCudaCancelled when `stop` said so; the states are then undefined.
+  /// the snapshots in `points`. kPipoCudaCancelled when `stop` said so; the states are then undefined. Returns when the
+  /// work is queued: a failure of the device may show with a later call, and so does the time that it takes.
   PipoCudaStatus (*extend)(PipoCudaSession*, const PipoCudaExtend*, PipoCudaError*);
   /// Draft hidden of `position`, the last one, followed by `next_slot`; writes its draft row, leaves draft_row(0).
   PipoCudaStatus (*draft)(PipoCudaSession*, int32_t position, int32_t next_slot, int32_t first_visible, PipoCudaError*);
