@@ -85,7 +85,8 @@ int delta_chunks(const Queue& queue, const DeltaStepArgs& args) {
 /// centres, which are those with so much shared memory. Elsewhere positions one after another are faster, and exact.
 bool goes_in_chunks(const Queue& queue, const DeltaStepArgs& args) {
   constexpr int kSharedOfFastTf32 = 160 << 10;
-  return queue.shared_bytes >= kSharedOfFastTf32 && !args.exact && args.rows >= kDeltaChunk / 2 &&
+  constexpr int kLeastRows = 2 * kDeltaChunk;  // a chunk alone takes as long as its positions one after another
+  return queue.shared_bytes >= kSharedOfFastTf32 && !args.exact && args.rows >= kLeastRows &&
          has_chunks(args.shape) && args.scratch != nullptr &&
          args.scratch_bytes >= delta_scratch_bytes(args.shape, args.rows);
 }

@@ -22,8 +22,10 @@ struct Layer {
   }
 };
 
+/// `in_chunks`: the error that tf32 may make in the outputs, where a head that forgets at once leaves almost nothing for
+/// the norm to blow up; 0: position by position.
 void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, const std::string& what,
-                float forgetting = 1.0f, bool exact = true) {
+                float forgetting = 1.0f, double in_chunks = 0) {
   Layer layer(s, forgetting);
   const Device<float> taps(layer.taps), a_log(layer.neg_exp_a_log), dt(layer.dt_bias);
   const Device<float> ring(static_cast<std::size_t>(s.conv_kernel * s.channels())), state(layer.recurrent.size());
@@ -58,7 +60,7 @@ void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, c
     args.rows = rows;
     args.mixed = mixed.get();
     args.gates = gates.get();
-    args.exact = exact;
+    args.exact = in_chunks == 0;
     args.scratch = scratch.get();
     args.scratch_bytes = cuda::delta_scratch_bytes(shape, rows);
     finish(cuda::delta_net_step(queue(), args));
@@ -72,8 +74,8 @@ void check_rows(const kernels::DeltaNetShape& s, const std::vector<int>& runs, c
         o[i] = static_cast<float>(layer.norm[i] * o[i] / std::sqrt(sum / s.value_dim + s.eps) * gate / (1 + std::exp(-gate)));
       }
     }
-    check_close(found, expected, exact ? 1e-4 : 2e-3, what + " from position " + std::to_string(position));
-    check_close(state.read(), layer.recurrent, exact ? 1e-5 : 1e-3, what + ", state");
+    check_close(found, expected, in_chunks == 0 ? 1e-4 : in_chunks, what + " from position " + std::to_string(position));
+    check_close(state.read(), layer.recurrent, in_chunks == 0 ? 1e-5 : 1e-3, what + ", state");
     position += rows;
   }
 }
@@ -101,14 +103,14 @@ TEST("runs in chunks, with ends in every place, between single steps") {
   for (const kernels::DeltaNetShape& shape : {kernels::DeltaNetShape{1, 2, 64, 64, 4}, {1, 1, 128, 128, 4}}) {
     for (const float forgetting : {1e-4f, 0.05f, 1.0f, 8.0f, 300.0f}) {
       const std::string what = "chunks, forgetting " + std::to_string(forgetting);
-      check_rows(shape, {64, 1, 32, 65, 127, 1, 129}, what, forgetting, false);
+      check_rows(shape, {128, 1, 129, 191, 1, 150}, what, forgetting, 3e-3);
     }
   }
 }
 
 TEST("a long run in chunks stays near the recurrence") {
-  check_rows({2, 4, 128, 128, 4}, {512}, "long", 0.1f, false);
-  check_rows({2, 4, 128, 128, 4}, {512}, "long, keeping almost everything", 0.002f, false);
+  check_rows({2, 4, 128, 128, 4}, {512}, "long", 0.1f, 1e-3);
+  check_rows({2, 4, 128, 128, 4}, {512}, "long, keeping almost everything", 0.002f, 1e-3);
 }
 
 int main(int argc, char** argv) { return device_present() ? pipo::test::run(argc, argv) : kSkipped; }
