@@ -27,6 +27,7 @@ struct CudaOptions {
   std::string library;  ///< empty: pipo_cuda beside the module that holds the engine
   std::string driver;   ///< empty: the system's
   DeviceStepping stepping = DeviceStepping::kGraph;
+  bool verify = true;  ///< a device that computes other results than the CPU is not used
 };
 
 struct LoadOptions {

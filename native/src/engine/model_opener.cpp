@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/device_check.h"
 #include "engine/memory_preflight.h"
 #include "model/cpu_model.h"
 #include "model/cuda/cuda_model.h"
@@ -10,7 +11,7 @@
 namespace pipo {
 namespace {
 
-constexpr const char* kCuda = "cuda";
+constexpr const char *kCuda = "cuda", *kCpu = "cpu";
 /// A device that holds the model with a context shorter than this is no place for it.
 constexpr std::int32_t kUsualPositions = 4096;
 
@@ -96,8 +97,20 @@ OpenedModel ModelOpener::open_on_device(LoadedWeights& loaded, const LoadProgres
                                              options_.cuda.stepping, keep_going);
   opened.backend_name = kCuda;
   opened.device = cuda_->device().name;
+  if (options_.cuda.verify) verify(*opened.model, loaded);
   loaded.release_image();
   return opened;
+}
+
+void ModelOpener::verify(Model& device, const LoadedWeights& loaded) const {
+  std::string reason;
+  const auto backend = kernels::make_backend({kCpu, options_.threads}, &reason);
+  if (!backend) throw Error(ErrorCode::kUnsupported, "no kernels: " + reason);
+  CpuModel cpu(loaded.header.config, loaded.weights, state_shape(loaded.header), *backend);
+  const std::string why = device_disagreement(device, cpu);
+  if (why.empty()) return;
+  throw Error(ErrorCode::kUnsupported, "the device " + std::string(cuda_->device().name) +
+                                           " cannot be relied on with this model: " + why + "; update its driver");
 }
 
 OpenedModel ModelOpener::open_on_cpu(const LoadedWeights& loaded) {

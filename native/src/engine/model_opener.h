@@ -44,6 +44,8 @@ class ModelOpener {
   void open_cpu();
   void require_host_memory(const PackedHeader& planned) const;
   OpenedModel open_on_device(LoadedWeights& loaded, const LoadProgressFn& progress, const std::atomic<bool>* cancelled);
+  /// Throws kUnsupported when the device computes other results than the CPU.
+  void verify(Model& device, const LoadedWeights& loaded) const;
   OpenedModel open_on_cpu(const LoadedWeights& loaded);
   /// Throws `why` where the device was asked for by name.
   void give_up_device(const Error& why);

@@ -46,12 +46,16 @@ PipoCudaStatus reserve(PipoCudaSession* session, int32_t positions, int32_t used
 
 PipoCudaStatus extend(PipoCudaSession* session, const PipoCudaExtend* chunk, PipoCudaError* error) {
   if (ordered == Failure::kExtend) return answer(kPipoCudaDeviceError, error);
-  return real->extend(session, chunk, error);
+  PipoCudaExtend wrong = *chunk;
+  if (ordered == Failure::kWrongChunks && chunk->rows > 8) ++wrong.slots;
+  return real->extend(session, &wrong, error);
 }
 
 PipoCudaStatus step_take(PipoCudaSession* session, int32_t* any, PipoCudaStep* out, PipoCudaError* error) {
   if (ordered == Failure::kStep) return answer(kPipoCudaDeviceError, error);
-  return real->step_take(session, any, out, error);
+  const PipoCudaStatus status = real->step_take(session, any, out, error);
+  if (ordered == Failure::kWrongSteps) out->first ^= 1;
+  return status;
 }
 
 }  // namespace

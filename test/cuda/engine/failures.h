@@ -10,6 +10,8 @@ enum class Failure : int {
   kRoom,         ///< no room for more than 400 positions
   kExtend,       ///< the device breaks in a prefill
   kStep,         ///< the device breaks in a step
+  kWrongChunks,  ///< prompts come out wrong
+  kWrongSteps,   ///< steps choose other tokens
 };
 
 }  // namespace pipo::test

@@ -53,6 +53,22 @@ TEST("a model that does not fit runs on the CPU with the figures in the note, or
   CHECK(contains(test::load_golden(kModel, options("auto"))->info().backend_note, "this failure was ordered"));
 }
 
+TEST("a device that computes other results than the CPU is not used, and the note says which") {
+  LoadOptions verified = options("auto");
+  verified.cuda.verify = true;
+  order(Failure::kNone);
+  for (const char* model : {kModel, "tiny-plain"}) CHECK(test::load_golden(model, verified)->info().backend == "cuda");
+  order(Failure::kWrongChunks);
+  const EngineInfo chunks = test::load_golden(kModel, verified)->info();
+  CHECK(chunks.backend != "cuda");
+  CHECK_MESSAGE(contains(chunks.backend_note, "in a longer prompt (agreement"), chunks.backend_note);
+  order(Failure::kWrongSteps);
+  verified.kernels = "cuda";
+  std::string words;
+  CHECK(test::error_of([&] { test::load_golden(kModel, verified); }, &words) == ErrorCode::kUnsupported);
+  CHECK_MESSAGE(contains(words, "CUDA cannot be used") && contains(words, "other tokens"), words);
+}
+
 TEST("a prompt beyond the device's memory is refused, and a long answer takes what room there is") {
   order(Failure::kNone);
   const auto engine = test::load_golden(kModel, options("cuda"));
