@@ -181,14 +181,16 @@ int positions_for(const Options& o) {
 class MemoryPass {
  public:
   MemoryPass(const Options& o, const EngineInfo& info)
-      : bytes_(std::min<std::int64_t>(info.backbone_bytes_per_step + info.head_bytes, 1 << 30)), threads_(info.threads) {
+      : bytes_(std::min<std::int64_t>(info.backbone_bytes_per_step + info.head_bytes, 1 << 30)),
+        threads_(info.threads) {
     if (!info.device.empty()) cuda_ = kernels::open_cuda_library({o.cuda.library, o.cuda.driver}, nullptr);
   }
   double bytes_per_second() const {
     if (!cuda_) return kernels::measure_read_bandwidth(bytes_, threads_, 3);
     double found = 0;
     PipoCudaError error{};
-    if (cuda_->api().measure_copy(bytes_, &found, &error) != kPipoCudaOk) throw Error(ErrorCode::kInternal, error.words);
+    const PipoCudaStatus status = cuda_->api().measure_copy(bytes_, &found, &error);
+    if (status != kPipoCudaOk) throw Error(ErrorCode::kInternal, error.words);
     return found;
   }
   const char* name() const { return cuda_ ? "copy" : "read"; }

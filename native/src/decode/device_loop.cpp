@@ -11,7 +11,7 @@ namespace {
 /// finished ones on, and writes down in the timeline what the device has executed.
 ///
 /// The device ends a request by the same rules as `finish_step`, so no step that follows the last one does any work,
-/// unless the end came from outside: then the step ahead may be executed and is part of the timeline, not of the result.
+/// unless the end came from outside: then the step ahead may be executed, and is in the timeline but not in the result.
 class DeviceLoop {
  public:
   DeviceLoop(DecodeContext& c, DeviceSteps& steps) : c_(c), steps_(steps) {}

@@ -28,7 +28,8 @@ StateShape state_shape(const PackedHeader& header) {
                         header.dtype == WeightDtype::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBf16);
 }
 
-ModelOpener::ModelOpener(const LoadOptions& options) : options_(options), wanted_(kernels::wanted_kernels(options.kernels)) {
+ModelOpener::ModelOpener(const LoadOptions& options)
+    : options_(options), wanted_(kernels::wanted_kernels(options.kernels)) {
   if (wanted_ == kCuda || wanted_ == kernels::kAutomatic) {
     std::string reason;
     cuda_ = kernels::open_cuda_library({options.cuda.library, options.cuda.driver}, &reason);
