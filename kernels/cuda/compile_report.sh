@@ -41,7 +41,8 @@ find "$folder" -name '*.ptxas' -exec cat {} + | from_compiler >"$work/usage"
 c++filt <"$work/usage" 2>/dev/null >"$work/names" || cp "$work/usage" "$work/names"
 type='\(pipo::kernels::WeightType\)'
 sed -E "s/${type}0/f32/g; s/${type}1/bf16/g; s/${type}2/int8/g; s/${type}3/int4/g" "$work/names" |
-  sed -E 's/\((int|bool)\)//g; s/pipo::cuda:://g; s/ void / /; s/, /,/g; s/\([^()]*\)(( [0-9?]+){4})$/\1/' >"$work/table"
+  sed -E 's/\([A-Za-z:]+\)([0-9])/\1/g; s/pipo::cuda:://g; s/ void / /; s/, /,/g' |
+  sed -E 's/\([^()]*\)(( [0-9?]+){4})$/\1/' >"$work/table"
 
 echo "Registers of a thread / bytes of static shared memory / bytes of stack / bytes spilled. Bold: spills, or may be."
 echo
