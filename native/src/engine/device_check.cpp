@@ -1,5 +1,6 @@
 #include "engine/device_check.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -67,27 +68,54 @@ class Probe {
     return read(model_.draft_result(timeline_));
   }
 
-  /// Slots of a few greedy steps that keep every draft; operation by operation without `steps`.
-  std::vector<std::int32_t> decode(DeviceSteps* steps) {
+  /// Slots of a few greedy steps that keep every draft.
+  std::vector<std::int32_t> decode(DeviceSteps& steps) {
     GenerateRequest request;
     request.mode = timeline_.mode();
     request.threshold = 0.0f;
     request.max_new_tokens = kTokens;
-    const std::int32_t banned = is_pair_ ? model_.config().pipo->pad_token_id : kNoToken;
-    Sampler sampler(request.sampling, {model_.config().real_vocab_size, banned}, {}, {}, false);
+    Sampler sampler(request.sampling, {model_.config().real_vocab_size, banned()}, {}, {}, false);
     const std::atomic<bool> never{false};
     TurnQueue turns;
     const StepFn no_listener;
     GenerateResult result;
-    DecodeContext c{model_, timeline_, turns,       {&never, &never, nullptr}, request,
-                    sampler, banned,    no_listener, {},                        result};
-    if (steps != nullptr) decode_on_device(c, *steps);
-    else if (is_pair_) decode_pairs(c);
-    else decode_plain(c);
+    DecodeContext c{model_,  timeline_, turns,       {&never, &never, nullptr}, request,
+                    sampler, banned(),  no_listener, {},                        result};
+    decode_on_device(c, steps);
     return result.slots;
   }
 
+  /// Whether operation by operation the same slots could have been chosen. Executes all but the last position.
+  bool would_choose(std::span<const std::int32_t> slots) {
+    const auto each = static_cast<std::size_t>(timeline_.slots_per_position());
+    for (std::size_t at = 0; at < slots.size(); at += each) {
+      const std::span position = slots.subspan(at, std::min(each, slots.size() - at));
+      if (!is_near_best(timeline_.hidden(), position[0])) return false;
+      if (position.size() == 2) {
+        require_ok(model_.draft(timeline_, position[0], 0), model_);
+        if (!is_near_best(model_.draft_result(timeline_), position[1])) return false;
+      }
+      if (at + each < slots.size()) require_ok(model_.extend(timeline_, position, {}, nullptr).status, model_);
+    }
+    return true;
+  }
+
  private:
+  std::int32_t banned() const { return is_pair_ ? model_.config().pipo->pad_token_id : kNoToken; }
+
+  /// Among nearly equal ids rounding decides, which is another where positions are shared out otherwise.
+  bool is_near_best(const float* hidden, std::int32_t id) {
+    constexpr double kNear = 0.1;  // of the way from the best logit to the mean
+    require_ok(model_.compute_logits(timeline_, hidden), model_);
+    const std::span logits = model_.logits().first(static_cast<std::size_t>(model_.config().real_vocab_size));
+    double best = -INFINITY, sum = 0;
+    for (std::int32_t other = 0; other < model_.config().real_vocab_size; ++other) {
+      sum += logits[other];
+      if (other != banned()) best = std::max(best, double{logits[other]});
+    }
+    return id != banned() && best - logits[id] <= kNear * (best - sum / static_cast<double>(logits.size()));
+  }
+
   std::vector<float> read(const float* vector) {
     std::vector<float> values(static_cast<std::size_t>(model_.config().hidden_size));
     require_ok(model_.read(timeline_, vector, values), model_);
@@ -124,14 +152,11 @@ std::string device_disagreement(Model& device, Model& cpu) {
   }
   together.extend_to(kMany, kMany);
   singly.extend_to(kMany, 1);
-  const std::string words = disagreement("in a longer prompt", agreement(together.hidden(), singly.hidden()));
+  std::string words = disagreement("in a longer prompt", agreement(together.hidden(), singly.hidden()));
   if (!words.empty() || device.device_steps() == nullptr) return words;
-  const bool same = together.decode(device.device_steps()) == [&] {
-    Probe again(device);
-    again.extend_to(kMany, kMany);
-    return again.decode(nullptr);
-  }();
-  return same ? "" : "its steps choose other tokens than its single operations";
+  const std::vector<std::int32_t> slots = together.decode(*device.device_steps());
+  if (!singly.would_choose(slots)) return "its steps choose other tokens than its single operations";
+  return disagreement("after its own steps", agreement(together.hidden(), singly.hidden()));
 }
 
 }  // namespace pipo
