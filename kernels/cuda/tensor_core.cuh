@@ -22,7 +22,7 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global) {
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(at), "l"(global) : "memory");
 #else
-  *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
+  simt::copy_async(shared, global, 16);
 #endif
 }
 /// Copies 4 bytes likewise.
@@ -31,12 +31,14 @@ __device__ __forceinline__ void copy_async_word(void* shared, const void* global
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(global) : "memory");
 #else
-  *static_cast<unsigned*>(shared) = *static_cast<const unsigned*>(global);
+  simt::copy_async(shared, global, 4);
 #endif
 }
 __device__ __forceinline__ void commit_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+  simt::commit_copies();
 #endif
 }
 /// Until at most Pending groups are still under way.
@@ -44,6 +46,8 @@ template <int Pending>
 __device__ __forceinline__ void wait_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+#else
+  simt::wait_copies(Pending);
 #endif
 }
 

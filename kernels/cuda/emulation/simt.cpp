@@ -22,12 +22,20 @@ struct Barrier {
 /// the kernels that are run here.
 using Jump = void*[5];
 
+struct Copy {
+  void* to;
+  const void* from;
+  int bytes, group;
+};
+
 /// One stack for every thread number. It is entered once and then takes the place of one thread after the other.
 struct Fiber {
   ucontext_t context;
   Jump jump;
   Thread place;
   bool entered = false, done = true;
+  std::vector<Copy> copies;  // under way
+  int groups = 0;            // of copies, committed so far
   std::unique_ptr<unsigned char[]> stack;
 };
 
@@ -49,6 +57,12 @@ struct Block {
 Block g_block;
 std::mutex g_mutex;
 
+std::uint32_t random_number() {
+  static std::uint32_t state = 1;
+  state = state * 1664525u + 1013904223u;
+  return state >> 8;
+}
+
 /// Order of turns. A device promises none between barriers, so every round has another one: a barrier that is missing
 /// shows as a wrong result, and the same run shows it again.
 class Order {
@@ -56,19 +70,14 @@ class Order {
   explicit Order(int count) : count_(static_cast<std::uint32_t>(count)) {}
   /// Another order of 0...count - 1.
   void next() {
-    first_ = random() % count_;
+    first_ = random_number() % count_;
     do {
-      stride_ = 1 + random() % count_;
+      stride_ = 1 + random_number() % count_;
     } while (std::gcd(stride_, count_) != 1);
   }
   int at(int turn) const { return static_cast<int>((first_ + std::uint64_t{stride_} * turn) % count_); }
 
  private:
-  static std::uint32_t random() {
-    static std::uint32_t state = 1;
-    state = state * 1664525u + 1013904223u;
-    return state >> 8;
-  }
   std::uint32_t count_, first_ = 0, stride_ = 1;
 };
 
@@ -141,6 +150,8 @@ void run_block(dim3 place, dim3 grid, dim3 block) {
     Fiber& f = b.fibers[i];
     ++b.warp_live[i / kWarp];
     f.done = false;
+    f.copies.clear();
+    f.groups = 0;
     f.place = {dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y)), place, block, grid};
     if (!f.stack) make_stack(f);
   }
@@ -178,6 +189,21 @@ const std::uint64_t* publish(std::uint64_t value) {
 }
 
 std::uint64_t exchange(std::uint64_t value, int from) { return publish(value)[from]; }
+
+void copy_async(void* to, const void* from, int bytes) {
+  Fiber& f = g_block.fibers[g_block.current];
+  if (random_number() % 4 == 0) std::memcpy(to, from, bytes);
+  else f.copies.push_back({to, from, bytes, f.groups});
+}
+void commit_copies() { ++g_block.fibers[g_block.current].groups; }
+void wait_copies(int pending) {
+  Fiber& f = g_block.fibers[g_block.current];
+  std::size_t done = 0;
+  for (; done < f.copies.size() && f.copies[done].group < f.groups - pending; ++done) {
+    std::memcpy(f.copies[done].to, f.copies[done].from, f.copies[done].bytes);
+  }
+  f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(done));
+}
 
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body) {
   const std::lock_guard lock(g_mutex);

@@ -45,6 +45,10 @@ std::uint64_t exchange(std::uint64_t value, int from);
 /// What every lane of the warp has published, until the next sync_warp.
 const std::uint64_t* publish(std::uint64_t value);
 int lane();
+/// Asynchronous copies of the calling thread: at the latest when it waits for their group, now and then at once.
+void copy_async(void* to, const void* from, int bytes);
+void commit_copies();
+void wait_copies(int pending);
 /// Runs `body` once for each thread of each block.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
 /// Runs `work` now, or keeps it where `stream` is recording a graph. Null: the default stream, which never records.
