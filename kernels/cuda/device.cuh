@@ -77,6 +77,19 @@ __device__ __forceinline__ void wait_for_previous() {
 #endif
 }
 
+/// A clock that all launches share, in nanoseconds; devices move it on in steps of up to a microsecond.
+__device__ __forceinline__ std::uint64_t device_nanoseconds() {
+#ifdef __CUDA_ARCH__
+  std::uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now) : : "memory");
+  return now;
+#elif defined(__CUDACC__)
+  return 0;
+#else
+  return simt::nanoseconds();
+#endif
+}
+
 __device__ __forceinline__ void prefetch_l2(const void* at) {
 #ifdef __CUDA_ARCH__
   asm volatile("prefetch.global.L2 [%0];" ::"l"(at));

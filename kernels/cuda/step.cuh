@@ -28,6 +28,8 @@ struct StepRecord {
   float confidence, first_logprob, second_logprob;
   int drafted;  ///< 0 no draft, 1 it ran, 2 the pre-gate skipped it
   int executed, row_written, ended;
+  std::uint64_t begin_ns;         ///< when the step began, by the device's clock
+  std::uint64_t previous_end_ns;  ///< when the request's step before had ended; 0 in its first one
   volatile unsigned first_number, number;
 };
 
@@ -53,6 +55,7 @@ struct StepState {
   int run_join;       ///< run_draft or run_row
   int first_visible_row;
   int drafted;
+  std::uint64_t begin_ns, end_ns;  ///< of the running step, of the one before
 };
 
 __device__ __forceinline__ bool is_stop_id(const StepState& s, int id) {
@@ -64,6 +67,7 @@ __device__ __forceinline__ bool is_stop_id(const StepState& s, int id) {
 
 /// What follows runs as one thread: a few words each. `choose` and `commit` run also in a step that does nothing.
 __device__ __forceinline__ void step_begin(StepState* s) {
+  s->begin_ns = device_nanoseconds();
   if (*s->cancel != 0) s->active = 0;
   s->run_first = s->active;
   s->run_draft = s->run_row = s->run_join = s->run_second = s->run_backbone = 0;
@@ -131,6 +135,8 @@ __device__ __forceinline__ void step_commit(StepState* s) {
     record.drafted = s->drafted;
     record.executed = s->run_backbone;
     record.row_written = s->run_draft || s->run_row;
+    record.begin_ns = s->begin_ns;
+    record.previous_end_ns = s->end_ns;
   }
   __threadfence_system();
   record.number = s->step + 1;
@@ -139,6 +145,7 @@ __device__ __forceinline__ void step_commit(StepState* s) {
 
 __device__ __forceinline__ void step_advance(StepState* s) {
   if (s->run_backbone) ++s->position;
+  s->end_ns = device_nanoseconds();
 }
 
 /// Decisions that the last thread of another kernel can take, so that they need no launch of their own.

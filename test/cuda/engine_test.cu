@@ -174,6 +174,8 @@ std::vector<PipoCudaStep> steps_of(const OnDevice& device, const PipoCudaRequest
       return steps;
     }
     CHECK(first == step.first);
+    CHECK(step.begin_ns >= step.previous_end_ns && step.begin_ns > 0);
+    CHECK(steps.empty() ? step.previous_end_ns == 0 : step.previous_end_ns >= steps.back().begin_ns);
     steps.push_back(step);
   }
 }

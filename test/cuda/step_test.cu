@@ -84,6 +84,14 @@ TEST("a kept draft makes a pair, a dropped one makes PAD") {
   CHECK(request.state().slot == 22);
 }
 
+TEST("a step says when it began and when the one before had ended, by the device's clock") {
+  Request request(usual());
+  const StepRecord first = request.step({1, 2, 3.0f, 0.0f});
+  CHECK(first.begin_ns > 0 && first.previous_end_ns == 0);
+  const StepRecord second = request.step({3, 4, 3.0f, 0.0f});
+  CHECK(first.begin_ns <= second.previous_end_ns && second.previous_end_ns <= second.begin_ns);
+}
+
 TEST("thresholds: below 0 no gate is read, 0 keeps all, 1 proposes nothing") {
   StepState s = usual();
   s.threshold = -1.0f;

@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -221,6 +222,11 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<vo
     const int i = order.at(turn);
     run_block(dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)), grid, block);
   }
+}
+
+std::uint64_t nanoseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(now).count());
 }
 
 }  // namespace pipo::simt

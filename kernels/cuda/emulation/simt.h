@@ -53,6 +53,8 @@ void wait_copies(int pending);
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
 /// Runs `work` now, or keeps it where `stream` is recording a graph. Null: the default stream, which never records.
 void submit(void* stream, std::function<void()> work);
+/// Of a clock that only moves forward.
+std::uint64_t nanoseconds();
 
 template <class T>
 T exchanged(T value, int from) {

@@ -204,7 +204,8 @@ bool take_step(Session& session, PipoCudaStep* out) {
   ++session.request().taken;
   if (record.ended != 0) return false;
   *out = {record.first,          record.second,  record.confidence, record.first_logprob,
-          record.second_logprob, record.drafted, record.executed,   record.row_written};
+          record.second_logprob, record.drafted, record.executed,   record.row_written,
+          record.begin_ns,       record.previous_end_ns};
   return true;
 }
 

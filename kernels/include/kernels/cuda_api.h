@@ -11,7 +11,7 @@
 extern "C" {
 
 /// Raised with every change of this file: library and engine are shipped together and must agree.
-#define PIPO_CUDA_API_VERSION 3u
+#define PIPO_CUDA_API_VERSION 4u
 
 /// A request may stop at so many ids.
 #define PIPO_CUDA_MOST_STOP_IDS 1024u
@@ -134,6 +134,9 @@ typedef struct PipoCudaStep {
   int32_t drafted;    ///< 0 no draft, 1 the draft ran, 2 the pre-gate skipped it
   int32_t executed;   ///< the pair has gone through the backbone
   int32_t row_written;  ///< the draft head's row of the position before the pair is valid for `first`
+  /// By the device's clock: when the step began, and when the request's step before had ended (0: it is the first). The
+  /// end of a step is known with the next one, because a step is handed out before its pair goes through the backbone.
+  uint64_t begin_ns, previous_end_ns;
 } PipoCudaStep;
 
 typedef struct PipoCudaApi {

@@ -14,6 +14,10 @@ struct Step {
   float second_logprob = 0.0f;
   double first_at_ms = 0.0;  ///< since submission
   double done_at_ms = 0.0;
+  /// By the clock of a device that runs whole steps, else 0: when this step began there, and when the request's step
+  /// before had ended (0 in the first).
+  std::uint64_t device_begin_ns = 0;
+  std::uint64_t device_previous_end_ns = 0;
 };
 inline constexpr std::int32_t kNoToken = -1;
 

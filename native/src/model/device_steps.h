@@ -12,7 +12,7 @@ namespace pipo {
 struct DeviceStep {
   enum class Draft : std::uint8_t { kNone, kRan, kSkipped };
 
-  Step step;  ///< without times
+  Step step;  ///< without the host's times
   Draft draft = Draft::kNone;
   bool executed = false;     ///< the pair, or in plain mode the token, has gone through the backbone
   bool row_written = false;  ///< the draft head's row of the position before is valid for the first token

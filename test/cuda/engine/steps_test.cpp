@@ -39,6 +39,8 @@ void check_same(const Run& found, const Run& expected, const std::string& what) 
     CHECK_MESSAGE(is_close(f.confidence, e.confidence), what + ": confidence of step " + std::to_string(i));
     CHECK_MESSAGE(is_close(f.first_logprob, e.first_logprob) && is_close(f.second_logprob, e.second_logprob),
                   what + ": log-probabilities of step " + std::to_string(i));
+    CHECK(e.device_begin_ns == 0 && (i == 0 ? f.device_previous_end_ns == 0 : true));
+    CHECK(f.device_previous_end_ns <= f.device_begin_ns);
     CHECK(0 < f.first_at_ms && f.first_at_ms <= f.done_at_ms);
   }
 }

@@ -39,7 +39,8 @@ void set_sampling(const SamplingOptions& sampling, PipoCudaRequest& r) {
 
 DeviceStep from_library(const PipoCudaStep& s) {
   DeviceStep out;
-  out.step = {s.first, s.second < 0 ? kNoToken : s.second, s.confidence, s.first_logprob, s.second_logprob, 0.0, 0.0};
+  out.step = {s.first, s.second < 0 ? kNoToken : s.second, s.confidence, s.first_logprob, s.second_logprob, 0.0, 0.0,
+              s.begin_ns, s.previous_end_ns};
   out.draft = s.drafted == 1   ? DeviceStep::Draft::kRan
               : s.drafted == 2 ? DeviceStep::Draft::kSkipped
                                : DeviceStep::Draft::kNone;
