@@ -281,6 +281,13 @@ TEST("a captured step serves requests of other sampling, and room that grew") {
   CHECK(equal(steps_with(2, true), steps_with(2, false)));
 }
 
+TEST("what the device copies and multiplies is measured") {
+  double copied = 0, multiplied = 0;
+  run(api().measure_copy, std::int64_t{1} << 20, &copied);
+  run(api().measure_matrix, &multiplied);
+  CHECK(copied > 0 && multiplied > 0 && std::isfinite(copied) && std::isfinite(multiplied));
+}
+
 TEST("no more than two steps are under way, and none without a request or room") {
   const Described described("tiny-4b", WeightDtype::kF32);
   const std::vector<std::int32_t> ids = random_ids(described.config(), 8, 7);

@@ -31,11 +31,11 @@ void measure_device(Bench& b, const Stopwatch& stopwatch) {
         });
     b.read_rate = std::max(b.read_rate, rate(kPool, us));
   }
-  const double ops = kMatrixBlockOps * multiprocessors() * 2;
+  const double ops = cuda::kMatrixBlockOps * multiprocessors() * 2;
   const double matrix_us = b.report.time(
       stopwatch, "device", "bf16 products from registers (mma.sync)", 4, {ops, 0, "TFLOP/s"}, [&](const Queue& q, int) {
-        return cuda::launch({dim3(q.multiprocessors * 2), dim3(kRateThreads), 0, q.stream}, matrix_kernel,
-                            b.scratch.get());
+        return cuda::launch({dim3(q.multiprocessors * 2), dim3(cuda::kMatrixThreads), 0, q.stream},
+                            cuda::matrix_kernel, b.scratch.get());
       });
   b.matrix_rate = rate(ops, matrix_us);
 }

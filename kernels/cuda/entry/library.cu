@@ -1,4 +1,4 @@
-#include "kernels/cuda/engine/copy_rate.h"
+#include "kernels/cuda/engine/device_rates.h"
 #include "kernels/cuda/engine/extend.h"
 #include "kernels/cuda/engine/heads.h"
 #include "kernels/cuda/engine/request.h"
@@ -102,6 +102,9 @@ void request_cancel(PipoCudaSession* session) { *of(session).cancel() = 1; }
 PipoCudaStatus measure_copy(int64_t bytes, double* out, PipoCudaError* error) {
   return guarded(error, [&] { *out = measure_copy_rate(bytes); });
 }
+PipoCudaStatus measure_matrix(double* out, PipoCudaError* error) {
+  return guarded(error, [&] { *out = measure_matrix_rate(); });
+}
 
 const PipoCudaApi kApi = [] {
   PipoCudaApi api{};
@@ -133,6 +136,7 @@ const PipoCudaApi kApi = [] {
   api.step_take = step_take;
   api.request_cancel = request_cancel;
   api.measure_copy = measure_copy;
+  api.measure_matrix = measure_matrix;
   return api;
 }();
 

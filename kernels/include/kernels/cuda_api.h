@@ -190,6 +190,8 @@ typedef struct PipoCudaApi {
 
   /// Bytes per second, read and written, of a plain copy of `bytes` within the device's memory; the best of a few.
   PipoCudaStatus (*measure_copy)(int64_t bytes, double* out, PipoCudaError*);
+  /// Multiplications and additions per second of bf16 products (mma.sync) out of registers; the best of a few.
+  PipoCudaStatus (*measure_matrix)(double* out, PipoCudaError*);
 } PipoCudaApi;
 
 #define PIPO_CUDA_ENTRY "pipo_cuda_api"
