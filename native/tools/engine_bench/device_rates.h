@@ -7,8 +7,8 @@
 
 namespace pipo::bench {
 
-/// What the steps are compared with: how fast as many bytes pass through the memory that holds the weights, by a read on
-/// the CPU and by a copy on a device; and how fast a device multiplies.
+/// What the steps are compared with: how fast as many bytes pass through the memory that holds the weights, by a read
+/// on the CPU and by a copy on a device; and how fast a device multiplies.
 class DeviceRates {
  public:
   DeviceRates(const Options& o, const EngineInfo& info);

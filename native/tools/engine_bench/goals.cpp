@@ -61,8 +61,8 @@ double matrix_rate(const Report& r) { return std::max(r.matrix, r.other_matrix);
 Goal prefill_share(const Report& r, DecodeMode mode, int tokens) {
   const int positions = mode == DecodeMode::kPair ? tokens / 2 : tokens;
   const std::string mode_name = mode == DecodeMode::kPair ? "pair" : "plain";
-  Goal goal{"prefill of " + std::to_string(positions) + " positions, " + mode_name + ", share of the matrix rate", false,
-            0.50};
+  const std::string name = "prefill of " + std::to_string(positions) + " positions, " + mode_name;
+  Goal goal{name + ", share of the matrix rate", false, 0.50};
   const double ms = median(find(r.prefill, prefill_name(mode, tokens))->first_token_ms);
   const double rate = prefill_ops(r.config, mode, positions) / (ms * 1e-3);
   goal.measured = rate / matrix_rate(r);

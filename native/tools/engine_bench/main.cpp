@@ -26,6 +26,13 @@ namespace {
 using namespace pipo;
 using namespace pipo::bench;
 
+/// Before minutes go into files of many gigabytes.
+void require_device(const Options& o) {
+  std::string reason;
+  if (o.kernels != "cuda" || kernels::open_cuda_library({o.cuda.library, o.cuda.driver}, &reason)) return;
+  throw Error(ErrorCode::kUnsupported, "CUDA cannot be used: " + reason);
+}
+
 std::string model_file(const Options& o, const std::string& size, const std::string& dtype) {
   std::filesystem::create_directories(o.cache);
   const std::string path = o.cache + "/random-" + size + "-" + dtype + "-g" + std::to_string(o.group) + ".pipo";
@@ -83,6 +90,7 @@ Report bench_of(const Options& o, const std::string& size, const std::string& dt
 int main(int argc, char** argv) {
   try {
     const Options options = parse_options(argc, argv);
+    require_device(options);
     std::vector<Report> reports;
     for (const std::string& size : options.sizes) {
       for (const std::string& dtype : options.dtypes) {

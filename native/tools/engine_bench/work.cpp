@@ -48,7 +48,8 @@ double prefill_ops(const ModelConfig& config, DecodeMode mode, int positions) {
   const bool is_pair = mode == DecodeMode::kPair;
   double per_position = 0;
   for (const WeightSpec& spec : matrices_of(config)) {
-    const bool runs = spec.phase == WeightPhase::kBackbone ? is_pair || !is_of_pairs(spec) : is_pair && is_draft_row(spec);
+    const bool in_backbone = spec.phase == WeightPhase::kBackbone;
+    const bool runs = in_backbone ? is_pair || !is_of_pairs(spec) : is_pair && is_draft_row(spec);
     if (runs) per_position += 2.0 * static_cast<double>(spec.elements());
   }
   const StateShape shape = StateShape::of(config, kernels::KvType::kBf16);

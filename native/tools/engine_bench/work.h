@@ -13,8 +13,8 @@ struct StepBytes {
 StepBytes plain_step_bytes(const ModelConfig& config, const EngineInfo& info, int positions);
 
 /// Multiplications and additions of a prompt of `positions`: products with weights, and attention over what each
-/// position sees. The gated delta rule (about a hundredth) and vectors are left out; in pair mode the compressor and the
-/// draft head's keys and values are in.
+/// position sees. The gated delta rule (about a hundredth) and vectors are left out; in pair mode the compressor and
+/// the draft head's keys and values are in.
 double prefill_ops(const ModelConfig& config, DecodeMode mode, int positions);
 
 }  // namespace pipo::bench
