@@ -23,7 +23,7 @@ rm -rf "$logs"
 mkdir -p "$OUT" "$logs"
 rm -f "$OUT"/{summary,machine,logs}.txt "$OUT"/{results,kernels}.md "$OUT/bench.jsonl"
 
-note() { printf '%-28s %-14s %6s  %s\n' "$@" | tee -a "$OUT/summary.txt"; }
+note() { printf '%-38s %-14s %6s  %s\n' "$@" | tee -a "$OUT/summary.txt"; }
 
 # What a step's output says of it in a few words.
 outcome() {
