@@ -21,7 +21,7 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global) {
 #ifdef __CUDA_ARCH__
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(at), "l"(global) : "memory");
-#else
+#elif !defined(__CUDACC__)
   simt::copy_async(shared, global, 16);
 #endif
 }
@@ -30,14 +30,14 @@ __device__ __forceinline__ void copy_async_word(void* shared, const void* global
 #ifdef __CUDA_ARCH__
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(global) : "memory");
-#else
+#elif !defined(__CUDACC__)
   simt::copy_async(shared, global, 4);
 #endif
 }
 __device__ __forceinline__ void commit_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.commit_group;" ::: "memory");
-#else
+#elif !defined(__CUDACC__)
   simt::commit_copies();
 #endif
 }
@@ -46,7 +46,7 @@ template <int Pending>
 __device__ __forceinline__ void wait_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
-#else
+#elif !defined(__CUDACC__)
   simt::wait_copies(Pending);
 #endif
 }
