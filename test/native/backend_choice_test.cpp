@@ -8,6 +8,7 @@ namespace {
 LoadOptions without_driver(const std::string& kernels) {
   LoadOptions options = test::load_options(WeightDtype::kF32, kernels);
   options.cuda.driver = "libno-such-driver.so.1";
+  options.cuda.least_weight_bytes = 0;
   return options;
 }
 
@@ -18,6 +19,12 @@ TEST("without a driver an automatic choice is the best CPU target, and the note 
   CHECK(info.backend == kernels::available_backends().front());
   CHECK(info.device.empty() && info.threads == 2);
   CHECK(info.backend_note == "running on the CPU: there is no NVIDIA driver on this machine (libno-such-driver.so.1)");
+}
+
+TEST("a small model does not wake the device") {
+  LoadOptions options = without_driver("auto");
+  options.cuda.least_weight_bytes = LoadOptions().cuda.least_weight_bytes;
+  CHECK(test::load_golden("tiny-08b", options)->info().backend_note == "running on the CPU: the model is small");
 }
 
 TEST("a CPU by wish needs no note") {

@@ -28,6 +28,9 @@ struct CudaOptions {
   std::string driver;   ///< empty: the system's
   DeviceStepping stepping = DeviceStepping::kGraph;
   bool verify = true;  ///< a device that computes other results than the CPU is not used
+  /// Weights from which on an automatic choice is the device: smaller models are quick on the CPU, and spare the time and
+  /// memory that waking a device takes.
+  std::int64_t least_weight_bytes = 100 << 20;
 };
 
 struct LoadOptions {

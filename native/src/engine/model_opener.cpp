@@ -28,15 +28,17 @@ StateShape state_shape(const PackedHeader& header) {
                         header.dtype == WeightDtype::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBf16);
 }
 
-ModelOpener::ModelOpener(const LoadOptions& options)
-    : options_(options), wanted_(kernels::wanted_kernels(options.kernels)) {
-  if (wanted_ == kCuda || wanted_ == kernels::kAutomatic) {
-    std::string reason;
-    cuda_ = kernels::open_cuda_library({options.cuda.library, options.cuda.driver}, &reason);
-    if (!cuda_) give_up_device(Error(ErrorCode::kUnsupported, reason));
-  } else {
-    open_cpu();
+ModelOpener::ModelOpener(const LoadOptions& options) : options_(options), wanted_(kernels::wanted_kernels(options.kernels)) {
+  if (wanted_ != kCuda && wanted_ != kernels::kAutomatic) open_cpu();
+}
+
+void ModelOpener::open_device(std::int64_t weight_bytes) {
+  if (wanted_ == kernels::kAutomatic && weight_bytes < options_.cuda.least_weight_bytes) {
+    return give_up_device(Error(ErrorCode::kUnsupported, "the model is small"));
   }
+  std::string reason;
+  cuda_ = kernels::open_cuda_library({options_.cuda.library, options_.cuda.driver}, &reason);
+  if (!cuda_) give_up_device(Error(ErrorCode::kUnsupported, reason));
 }
 
 void ModelOpener::open_cpu() {
@@ -53,6 +55,7 @@ void ModelOpener::give_up_device(const Error& why) {
 }
 
 void ModelOpener::check_fit(const PackedHeader& planned) {
+  if (!cpu_) open_device(static_cast<std::int64_t>(planned.file_bytes));
   if (cuda_) {
     try {
       const std::int32_t positions = std::min(kUsualPositions, planned.config.max_positions);

@@ -31,17 +31,18 @@ struct OpenedModel {
 /// automatic choice falls back to the CPU, and the note says why.
 class ModelOpener {
  public:
-  /// Opens what is asked for. Throws kUnsupported with the reason when it cannot be had.
+  /// Throws kUnsupported with the reason when the CPU's kernels that are asked for cannot be had.
   explicit ModelOpener(const LoadOptions& options);
 
-  /// Whether a model of these shapes fits, before any packing: throws kNotEnoughMemory or kUnsupported with the
-  /// figures.
+  /// Opens the device, if it is to be that, and sees whether a model of these shapes fits, before any packing. Throws
+  /// kNotEnoughMemory or kUnsupported with the reason and the figures.
   void check_fit(const PackedHeader& planned);
   /// `loaded` keeps its image only where the model needs it. Throws as Engine::load.
   OpenedModel open(LoadedWeights& loaded, const LoadProgressFn& progress, const std::atomic<bool>* cancelled);
 
  private:
   void open_cpu();
+  void open_device(std::int64_t weight_bytes);
   void require_host_memory(const PackedHeader& planned) const;
   OpenedModel open_on_device(LoadedWeights& loaded, const LoadProgressFn& progress, const std::atomic<bool>* cancelled);
   /// Throws kUnsupported when the device computes other results than the CPU.

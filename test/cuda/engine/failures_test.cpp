@@ -22,6 +22,7 @@ LoadOptions options(const std::string& kernels) {
   LoadOptions options = test::device_options();
   options.kernels = kernels;
   options.cuda.library = PIPO_FAILING_LIBRARY;
+  options.cuda.least_weight_bytes = 0;
   return options;
 }
 
