@@ -27,12 +27,13 @@ void project(const Model& model, const Run& run, const LayerWeights& layer, bool
   multiply(model, run, args);
 }
 
-void attend_row(const Session& session, const Run& run, const LayerWeights& layer, bool with_queries) {
-  const Model& model = session.model();
-  const PipoCudaConfig& c = model.config();
-  const Workspace& ws = model.workspace();
+/// What attention of one and of many rows have in common.
+template <class Args>
+Args attention_args(const Session& session, const LayerWeights& layer, bool with_queries) {
+  const PipoCudaConfig& c = session.model().config();
+  const Workspace& ws = session.model().workspace();
   const KvPlanes kv = session.kv(layer.place);
-  AttentionStepArgs args;
+  Args args;
   args.n_heads = c.n_heads;
   args.n_kv_heads = c.n_kv_heads;
   args.head_dim = c.head_dim;
@@ -44,45 +45,34 @@ void attend_row(const Session& session, const Run& run, const LayerWeights& laye
   args.v = ws.v;
   args.q_norm = layer.attention.q_norm;
   args.k_norm = layer.attention.k_norm;
-  args.rotation = run.rotation;
   args.keys = kv.keys;
   args.values = kv.values;
+  args.out = ws.attended;
+  return args;
+}
+
+void attend_row(const Session& session, const Run& run, const LayerWeights& layer, bool with_queries) {
+  const Workspace& ws = session.model().workspace();
+  auto args = attention_args<AttentionStepArgs>(session, layer, with_queries);
+  args.rotation = run.rotation;
   args.position = run.position;
   args.position_offset = run.offset;
   args.first_visible = run.first_visible;
   args.splits = with_queries ? run.splits : 1;
   args.partial = ws.partial;
   args.arrived = ws.arrived;
-  args.out = ws.attended;
   args.enabled = run.enabled;
   check(attention_step(run.queue, args), "run attention");
 }
 
 void attend_rows(const Session& session, const Run& run, const LayerWeights& layer, bool with_queries) {
-  const Model& model = session.model();
-  const PipoCudaConfig& c = model.config();
-  const Workspace& ws = model.workspace();
-  const KvPlanes kv = session.kv(layer.place);
-  AttentionRowsArgs args;
-  args.n_heads = c.n_heads;
-  args.n_kv_heads = c.n_kv_heads;
-  args.head_dim = c.head_dim;
-  args.rotary_dim = c.rotary_dim;
-  args.eps = c.eps;
-  args.kv_f32 = c.kv_type == 0;
+  const Workspace& ws = session.model().workspace();
+  auto args = attention_args<AttentionRowsArgs>(session, layer, with_queries);
   args.first_position = run.first_position + run.offset;
   args.rows = run.rows;
-  args.q_gate = with_queries ? ws.q_gate : nullptr;
-  args.k = ws.k;
-  args.v = ws.v;
-  args.q_norm = layer.attention.q_norm;
-  args.k_norm = layer.attention.k_norm;
   args.inv_freq = ws.inv_freq;
-  args.keys = kv.keys;
-  args.values = kv.values;
   args.queries = ws.queries;
   args.partial = run.queue.multiprocessors <= kMostMultiprocessors ? ws.shared_attention : nullptr;
-  args.out = ws.attended;
   check(attention_rows(run.queue, args), "run attention");
 }
 
