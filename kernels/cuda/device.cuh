@@ -124,11 +124,6 @@ __device__ __forceinline__ float warp_sum(float v) {
   for (int mask = 16; mask > 0; mask /= 2) v += __shfl_xor_sync(kFullWarp, v, mask);
   return v;
 }
-__device__ __forceinline__ float warp_max(float v) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) v = fmaxf(v, __shfl_xor_sync(kFullWarp, v, mask));
-  return v;
-}
 
 /// Sum over a block of up to 1024 threads; `scratch` [32]. All threads get it. Starts and ends with a barrier.
 __device__ __forceinline__ float block_sum(float v, float* scratch) {

@@ -163,10 +163,6 @@ static __global__ void step_begin_kernel(StepState* s) {
   wait_for_previous();
   step_begin(s);
 }
-static __global__ void step_choose_kernel(StepState* s) {
-  wait_for_previous();
-  step_choose(s);
-}
 static __global__ void step_judge_kernel(StepState* s) {
   wait_for_previous();
   step_judge(s);

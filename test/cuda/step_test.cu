@@ -10,6 +10,9 @@ using cuda::StepState;
 
 namespace {
 
+/// In a step the last thread of sampling does this.
+__global__ void choose_kernel(StepState* s) { cuda::step_choose(s); }
+
 /// What sampling and the heads leave behind in one step.
 struct Outcome {
   int first, second;
@@ -37,7 +40,7 @@ class Request {
     s.first = s.run_first ? o.first : s.first;
     s.pre_gate_logit = o.pre_gate_logit;
     state_.put({s});
-    finish(cuda::launch(one, cuda::step_choose_kernel, state_.get()));
+    finish(cuda::launch(one, choose_kernel, state_.get()));
     s = state();
     s.confidence_logit = o.confidence_logit;
     state_.put({s});
