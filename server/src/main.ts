@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { createConnection } from "vscode-languageserver/node";
-import type { OpenModel } from "./completion/modelKeeper.js";
+import type { OpenModel } from "./models/modelManager.js";
 import { loadModel } from "./engine/engine.js";
 import { defaultCacheDirectory } from "./environment.js";
 import { describeError } from "./log.js";
-import { findModel } from "./model/catalogue.js";
-import { packageRoot } from "./model/packageRoot.js";
+import { findModel } from "./models/catalogue.js";
+import { packageRoot } from "./packageRoot.js";
 import { PipoServer, type ServerHost } from "./server.js";
 
 /** The language server program: `node server.js --stdio`, or started with node IPC by an editor. */

@@ -13,7 +13,7 @@ import {
   suggestionAcceptedCommand,
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
-import { ModelKeeper } from "./completion/modelKeeper.js";
+import { ModelManager } from "./models/modelManager.js";
 import { CompletionService } from "./completion/service.js";
 import { StatusBoard } from "./completion/statusBoard.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
@@ -21,7 +21,7 @@ import { followDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
 import { describeError, type Logger } from "./log.js";
-import type { OpenModel } from "./completion/modelKeeper.js";
+import type { OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
@@ -32,7 +32,7 @@ export interface ServerHost {
 /** Connects an editor with the completion service. Glue only: what a request means is decided in `completion/`. */
 export class PipoServer {
   private readonly log: Logger;
-  private readonly models: ModelKeeper;
+  private readonly models: ModelManager;
   private readonly service: CompletionService;
   private readonly status: StatusBoard;
 
@@ -43,7 +43,7 @@ export class PipoServer {
   ) {
     this.log = editorLog(connection);
     this.status = new StatusBoard((status) => this.send(statusNotification.method, status));
-    this.models = new ModelKeeper(openModel, this.log, (state) => this.status.modelChanged(state));
+    this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
     this.service = new CompletionService(this.models, this.status, this.log);
   }
 

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { librarySurface } from "../../extension/dev/cuda.mjs";
-import { packageRoot } from "../../server/src/model/packageRoot.js";
+import { librarySurface } from "../../scripts/cuda.mjs";
+import { packageRoot } from "../../server/src/packageRoot.js";
 
 const library = path.join(packageRoot(), "dist/libpipo_cuda.so");
 

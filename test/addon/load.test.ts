@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { addonFileName, explainOpenFailure, loadAddon, openAddon } from "../../server/src/engine/load.js";
-import { packageRoot } from "../../server/src/model/packageRoot.js";
+import { packageRoot } from "../../server/src/packageRoot.js";
 import { temporaryDirectory } from "../support/modelFiles.js";
 
 test("the addon is there and exports the contract", () => {

@@ -3,8 +3,8 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { addonFileName, loadAddon } from "../../server/src/engine/load.js";
-import { describeModel } from "../../server/src/model/describe.js";
-import { packageRoot } from "../../server/src/model/packageRoot.js";
+import { describeModel } from "../../server/src/checkpoints/describe.js";
+import { packageRoot } from "../../server/src/packageRoot.js";
 import { golden, temporaryDirectory } from "../support/modelFiles.js";
 import { writeRandomCheckpoint } from "../support/randomCheckpoint.js";
 

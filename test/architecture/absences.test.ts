@@ -52,7 +52,7 @@ describe("library code", () => {
 
 describe("the repository", () => {
   const texts = [".ts", ".mts", ".mjs", ".js", ".json", ".cpp", ".h", ".cu", ".py", ".md", ".txt", ".toml", ".sh", ".cmake", ".yml"];
-  const folders = ["extension", "server", "native", "kernels", "training", "test"];
+  const folders = ["extension", "scripts", "server", "native", "kernels", "training", "test"];
   const files = folders.flatMap((folder) => sourcesIn(folder, texts)).filter(({ path: file }) => !file.startsWith("test/architecture/"));
 
   it("names no directory of one machine", () => {

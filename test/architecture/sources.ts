@@ -4,7 +4,7 @@ import path from "node:path";
 export const root = path.resolve(import.meta.dirname, "../..");
 
 /** Folders that hold no sources of ours. */
-const skipped = new Set(["node_modules", "build", "dist", "models", "__pycache__", "test-results", "coverage"]);
+const skipped = new Set(["node_modules", "build", "dist", "__pycache__", "test-results", "coverage"]);
 
 export interface Source {
   /** From the repository's root, with forward slashes. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { waitUntil } from "../../extension/dev/codeServer.mjs";
+import { waitUntil } from "../../scripts/codeServer.mjs";
 import { inWindow, showEverything, type VSCodeWindow } from "../support/vscodeWindow";
 
 const text = `export function add(a: number, b: number): number {

@@ -2,10 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
-import { startCodeServer } from "../../extension/dev/codeServer.mjs";
-import { packageExtension } from "../../extension/dev/package.mjs";
-import { inRoot } from "../../extension/dev/shell.mjs";
-import { openBrowserServer, quietSettings } from "../../extension/dev/workbench.mjs";
+import { startCodeServer } from "../../scripts/codeServer.mjs";
+import { packageExtension } from "../../scripts/package.mjs";
+import { inRoot } from "../../scripts/shell.mjs";
+import { openBrowserServer, quietSettings } from "../../scripts/workbench.mjs";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, inject, test } from "vitest";
-import { startCodeServer } from "../../extension/dev/codeServer.mjs";
-import { connectBrowser, openWorkbench, quietSettings } from "../../extension/dev/workbench.mjs";
+import { startCodeServer } from "../../scripts/codeServer.mjs";
+import { connectBrowser, openWorkbench, quietSettings } from "../../scripts/workbench.mjs";
 
 test("a folder that is not trusted gets suggestions, but cannot say which model is loaded", async () => {
   const parent = inject("vscode").folder;

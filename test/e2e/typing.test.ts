@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { waitUntil } from "../../extension/dev/codeServer.mjs";
+import { waitUntil } from "../../scripts/codeServer.mjs";
 import { inWindow, showEverything } from "../support/vscodeWindow";
 
 const typescriptFile = `export interface Point {

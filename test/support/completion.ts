@@ -1,7 +1,7 @@
 import type { ServerStatus } from "../../server/protocol/messages.js";
 import type { PipoSettings } from "../../server/protocol/settings.js";
 import { documentContext, type DocumentContext } from "../../server/src/completion/documentContext.js";
-import { ModelKeeper, type OpenModel } from "../../server/src/completion/modelKeeper.js";
+import { ModelManager, type OpenModel } from "../../server/src/models/modelManager.js";
 import type { CompletionRequest, CompletionResult } from "../../server/src/completion/result.js";
 import { CompletionService } from "../../server/src/completion/service.js";
 import { StatusBoard } from "../../server/src/completion/statusBoard.js";
@@ -52,7 +52,7 @@ export function contextAt(marked: string, options: RequestOptions = {}): Documen
  */
 export class ServiceUnderTest {
   readonly model: FakeModel;
-  readonly models: ModelKeeper;
+  readonly models: ModelManager;
   readonly service: CompletionService;
   readonly statuses: ServerStatus[] = [];
   /** By the end of the prefix in the prompt: whether the newest such request had a space behind it. */
@@ -61,7 +61,7 @@ export class ServiceUnderTest {
   constructor(answer: (prompt: string) => FakeAnswer | string, options: FakeModelOptions = {}, open?: OpenModel) {
     this.model = new FakeModel((prompt) => this.withSpace(answer(prompt), prompt), options);
     const board = new StatusBoard((status) => this.statuses.push(status));
-    this.models = new ModelKeeper(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
+    this.models = new ModelManager(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
     this.service = new CompletionService(this.models, board, silentLogger);
     void this.models.configure(defaultSettings);
   }

@@ -1,8 +1,8 @@
 import { setImmediate as nextTick, setTimeout as sleep } from "node:timers/promises";
 import type { EngineInfo, NativeEngine, StopReason } from "../../server/src/engine/addon.js";
 import type { LoadedModel, TextRequest, TextResult, TextSession, TextStep } from "../../server/src/engine/engine.js";
-import type { ModelCard } from "../../server/src/model/card.js";
-import type { Tokenizer } from "../../server/src/model/tokenizer.js";
+import type { ModelCard } from "../../server/src/checkpoints/card.js";
+import type { Tokenizer } from "../../server/src/tokenizer/tokenizer.js";
 
 const specialTokens = [
   "<|endoftext|>",

@@ -1,4 +1,4 @@
-import type { Tokenizer } from "../../server/src/model/tokenizer.js";
+import type { Tokenizer } from "../../server/src/tokenizer/tokenizer.js";
 import { CharacterTokenizer } from "./fakeEngine.js";
 
 /** How the bundled model's tokenizer splits text: a line break keeps the indentation after it. */

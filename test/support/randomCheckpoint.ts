@@ -1,8 +1,8 @@
 import { randomFillSync } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { configSchema, readConfig } from "../../server/src/model/config.js";
-import { expectedShapes } from "../../server/src/model/tensorLayout.js";
+import { configSchema, readConfig } from "../../server/src/checkpoints/config.js";
+import { expectedShapes } from "../../server/src/checkpoints/tensorLayout.js";
 import { writeSafetensors, type Header } from "./modelFiles.js";
 
 /** Small enough to write in a moment, large enough that loading and generating take visible time. */

@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { inject } from "vitest";
-import { waitUntil } from "../../extension/dev/codeServer.mjs";
-import { inRoot } from "../../extension/dev/shell.mjs";
-import { connectBrowser, openWorkbench, plainTypingSettings, type Workbench } from "../../extension/dev/workbench.mjs";
+import { waitUntil } from "../../scripts/codeServer.mjs";
+import { inRoot } from "../../scripts/shell.mjs";
+import { connectBrowser, openWorkbench, plainTypingSettings, type Workbench } from "../../scripts/workbench.mjs";
 
 export interface WindowOptions {
   /** Name → text; the first one is opened. */

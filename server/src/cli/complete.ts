@@ -3,7 +3,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { Command, Option } from "commander";
 import { emptyReasonText, type CompletionTrace } from "../../protocol/messages.js";
-import { ModelKeeper } from "../completion/modelKeeper.js";
+import { ModelManager } from "../models/modelManager.js";
 import type { CompletionRequest, CompletionResult } from "../completion/result.js";
 import { CompletionService } from "../completion/service.js";
 import { StatusBoard } from "../completion/statusBoard.js";
@@ -11,7 +11,7 @@ import { parseSettings } from "../config/config.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { loadModel, type LoadedModel } from "../engine/engine.js";
 import type { Logger } from "../log.js";
-import { ioError } from "../model/files.js";
+import { ioError } from "../files.js";
 import { onInterrupt } from "./interrupt.js";
 import { languageOf } from "./languages.js";
 import { integerFrom, parseNumber, resolveModel, withModelFlags, type ModelFlags } from "./options.js";
@@ -65,7 +65,7 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
   if (problems[0] !== undefined) throw new UsageError(problems[0]);
   // Opened here: a model that cannot be loaded is an error on the command line, not an empty answer.
   const model = await openModel(flags);
-  const models = new ModelKeeper(
+  const models = new ModelManager(
     async () => model,
     stderrLogger,
     () => undefined,
@@ -88,7 +88,7 @@ async function complete(place: string, flags: CompleteFlags): Promise<void> {
 }
 
 async function answer(
-  models: ModelKeeper,
+  models: ModelManager,
   model: LoadedModel,
   request: CompletionRequest,
   abort: () => void,

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { CudaInfo } from "../engine/addon.js";
 import { loadAddon } from "../engine/load.js";
-import { bundledModels } from "../model/catalogue.js";
+import { bundledModels } from "../models/catalogue.js";
 import { printJson, printLine } from "./report.js";
 
 export function infoCommand(): Command {

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { WeightDtype } from "../engine/addon.js";
 import type { EngineDevice, OpenOptions } from "../engine/engine.js";
 import { defaultCacheDirectory } from "../environment.js";
-import { findModel } from "../model/catalogue.js";
+import { findModel } from "../models/catalogue.js";
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { Command } from "commander";
 import { loadEngine } from "../engine/engine.js";
-import { ModelError } from "../model/modelError.js";
+import { ModelError } from "../modelError.js";
 import { resolveModel, withModelFlags, type ModelFlags } from "./options.js";
 import { withProgressBar } from "./progressBar.js";
 import { printLine } from "./report.js";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { packageRoot } from "../model/packageRoot.js";
+import { packageRoot } from "../packageRoot.js";
 
 export function packageVersion(): string {
   const text = readFileSync(path.join(packageRoot(), "package.json"), "utf8");

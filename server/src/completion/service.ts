@@ -10,7 +10,7 @@ import { type CompletionModel, decodeMode, maxBlockTokens, maxLineTokens, prompt
 import { type DocumentContext, documentContext } from "./documentContext.js";
 import { ExcludedFiles } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
-import type { ModelKeeper } from "./modelKeeper.js";
+import type { ModelManager } from "../models/modelManager.js";
 import { RequestScheduler, withdrawalOf } from "./requestScheduler.js";
 import { type CompletionRequest, type CompletionResult, empty, type EmptyResult } from "./result.js";
 import { Statistics } from "./statistics.js";
@@ -33,7 +33,7 @@ export class CompletionService {
   private requests = 0;
 
   constructor(
-    private readonly models: ModelKeeper,
+    private readonly models: ModelManager,
     private readonly status: StatusBoard,
     private readonly log: Logger,
   ) {}

@@ -6,7 +6,7 @@ import {
   type ServerStatus,
 } from "../../protocol/messages.js";
 import { backendInWords } from "../engine/engine.js";
-import type { ModelState } from "./modelKeeper.js";
+import type { ModelState } from "../models/modelManager.js";
 
 /** Reasons that concern a whole document rather than one keystroke. */
 const documentReasons: ReadonlySet<EmptyReason> = new Set(["disabled", "excludedFile", "notTextDocument", "binaryContent"]);

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
-import type { ModelCard } from "../model/card.js";
-import { describeModel, type DescribedModel } from "../model/describe.js";
-import { messageOf } from "../model/files.js";
-import { errorCodeOf, ModelError } from "../model/modelError.js";
-import { createTokenizer, loadTokenizer, type Tokenizer } from "../model/tokenizer.js";
+import type { ModelCard } from "../checkpoints/card.js";
+import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
+import { messageOf } from "../files.js";
+import { errorCodeOf, ModelError } from "../modelError.js";
+import { createTokenizer, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
 import type {
   DecodeMode,
   DraftContext,

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { messageOf } from "../model/files.js";
-import { ModelError } from "../model/modelError.js";
-import { packageRoot } from "../model/packageRoot.js";
+import { messageOf } from "../files.js";
+import { ModelError } from "../modelError.js";
+import { packageRoot } from "../packageRoot.js";
 import type { Addon } from "./addon.js";
 
 export const addonFileName = "pipo_engine.node";

@@ -1,4 +1,4 @@
-import type { Tokenizer } from "../model/tokenizer.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { ChunkedTokenizer } from "./chunks.js";
 import type { FimParts, PromptFormat } from "./format.js";
 import { type PrefixText, PrefixWindow } from "./window.js";

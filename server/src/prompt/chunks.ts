@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { Tokenizer } from "../model/tokenizer.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 /** Text of one chunk at most; only very long lines are longer, and are cut here whatever stands there. */
 const maxChunkLength = 512;

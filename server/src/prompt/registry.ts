@@ -1,4 +1,4 @@
-import type { ModelCard } from "../model/card.js";
+import type { ModelCard } from "../checkpoints/card.js";
 import type { PromptFormat } from "./format.js";
 import { joined } from "./formats/joined.js";
 import { psm } from "./formats/psm.js";

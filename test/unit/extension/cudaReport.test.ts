@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { spillingKernels } from "../../../extension/dev/cuda.mjs";
+import { spillingKernels } from "../../../scripts/cuda.mjs";
 
 const report = `Registers of a thread / bytes of static shared memory / bytes of stack / bytes spilled. Bold: spills, or may be.
 

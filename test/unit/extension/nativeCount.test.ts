@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { countNative } from "../../../extension/dev/stages.mjs";
+import { countNative } from "../../../scripts/stages.mjs";
 
 test("cases of all programs are added up", () => {
   const output = "1: ok     a\n1: 2 passed, 0 failed\n1/2 Test #1: kernels ....   Passed    0.1 sec\n2: 3 passed, 1 failed\n2/2 Test #2: engine ....***Failed    0.1 sec\n";

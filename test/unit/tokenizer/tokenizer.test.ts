@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { loadTokenizer, type Tokenizer } from "../../../server/src/model/tokenizer.js";
+import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
 import { editJson, temporaryDirectory } from "../../support/modelFiles.js";
 import { specialTokens, writeTokenizer } from "../../support/tokenizerFiles.js";
 

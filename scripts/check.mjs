@@ -24,7 +24,7 @@ export async function checkOneSuggestion() {
   const vsix = await packageExtension();
   const scratch = mkdtempSync(path.join(tmpdir(), "pipo-check-"));
   const folder = path.join(scratch, "sample");
-  cpSync(inRoot("extension/dev/sample"), folder, { recursive: true });
+  cpSync(inRoot("scripts/sample"), folder, { recursive: true });
   const server = await startCodeServer({ folder: path.join(scratch, "vscode"), vsix: [vsix], settings: quietSettings });
   say(`VS Code answers at ${server.url}`);
   const browser = await openBrowser();

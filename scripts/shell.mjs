@@ -5,7 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Folder that holds package.json. */
-export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Path inside the repository. */
 export const inRoot = (/** @type {string[]} */ ...parts) => path.join(root, ...parts);

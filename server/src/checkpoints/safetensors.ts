@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { z } from "zod";
-import { ioError, isMissing, messageOf } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { ioError, isMissing, messageOf } from "../files.js";
+import { ModelError } from "../modelError.js";
 
 /** One tensor of a safetensors file as its header declares it. Offsets are absolute in the file, in bytes. */
 export interface StoredTensor {

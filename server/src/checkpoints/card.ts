@@ -1,9 +1,9 @@
 import path from "node:path";
 import { z } from "zod";
 import type { CheckpointConfig } from "./config.js";
-import { readJsonIfExists } from "./files.js";
-import { ModelError } from "./modelError.js";
-import type { TokenTable } from "./tokenTable.js";
+import { readJsonIfExists } from "../files.js";
+import { ModelError } from "../modelError.js";
+import type { TokenTable } from "../tokenizer/tokenTable.js";
 
 /** What a model says about itself for completion: `pipo.json` in its directory, or defaults from the other files. */
 export interface ModelCard {

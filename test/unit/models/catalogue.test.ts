@@ -2,8 +2,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { bundledModels, findModel } from "../../../server/src/model/catalogue.js";
-import { packageRoot } from "../../../server/src/model/packageRoot.js";
+import { bundledModels, findModel } from "../../../server/src/models/catalogue.js";
+import { packageRoot } from "../../../server/src/packageRoot.js";
 import { temporaryDirectory } from "../../support/modelFiles.js";
 
 function packageWith(...names: string[]): string {

@@ -1,8 +1,8 @@
 import type { StatusAction } from "../../protocol/messages.js";
 import { backendInWords, DeviceError, type LoadedModel } from "../engine/engine.js";
 import { describeError, type Logger } from "../log.js";
-import { errorCodeOf } from "../model/modelError.js";
-import { type CompletionModel, type LoadSettings, prepareForCompletion } from "./completionModel.js";
+import { errorCodeOf } from "../modelError.js";
+import { type CompletionModel, type LoadSettings, prepareForCompletion } from "../completion/completionModel.js";
 
 export type OpenModel = (settings: LoadSettings, onProgress: (fraction: number) => void) => Promise<LoadedModel>;
 
@@ -19,7 +19,7 @@ const maxFailures = 3;
  * Keeps at most one model loaded: opens it when it is first needed, again when the settings that matter to it
  * change, and remembers a failure until something changes.
  */
-export class ModelKeeper {
+export class ModelManager {
   private current: ModelState = { kind: "idle" };
   private settings: LoadSettings | undefined;
   private settingsKnown: () => void = () => undefined;

@@ -1,10 +1,10 @@
 import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
-import { cardFileName, readCardFile } from "./card.js";
-import { isMissing, ioError } from "./files.js";
-import { ModelError } from "./modelError.js";
-import { packageRoot } from "./packageRoot.js";
+import { cardFileName, readCardFile } from "../checkpoints/card.js";
+import { isMissing, ioError } from "../files.js";
+import { ModelError } from "../modelError.js";
+import { packageRoot } from "../packageRoot.js";
 
 /** A model that lies beside the package. */
 export interface BundledModel {

@@ -3,8 +3,8 @@ import path from "node:path";
 import { z } from "zod";
 import type { DiskDtype, TensorRef } from "../engine/addon.js";
 import { configSchema, readConfig, type CheckpointConfig } from "./config.js";
-import { isMissing, ioError, listNames, parseJson, readJsonIfExists, readText } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { isMissing, ioError, listNames, parseJson, readJsonIfExists, readText } from "../files.js";
+import { ModelError } from "../modelError.js";
 import { readSafetensors, type SafetensorsFile, type StoredTensor } from "./safetensors.js";
 
 /** A checkpoint directory as it lies on disk: what its config says and where each text tensor is. */

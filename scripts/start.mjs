@@ -60,7 +60,7 @@ function sampleFolder() {
   const folder = inRoot(".cache/sample");
   if (!existsSync(folder)) {
     mkdirSync(path.dirname(folder), { recursive: true });
-    cpSync(inRoot("extension/dev/sample"), folder, { recursive: true });
+    cpSync(inRoot("scripts/sample"), folder, { recursive: true });
   }
   return folder;
 }

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers" with { "resolution-mode": "import" };
-import { messageOf } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { messageOf } from "../files.js";
+import { ModelError } from "../modelError.js";
 import { readTokenTable, type TokenTable } from "./tokenTable.js";
 
 /** Text to ids and ids to bytes. Everything else in the server and the engine sees one or the other. */

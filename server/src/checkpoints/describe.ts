@@ -6,7 +6,7 @@ import { adapterConfigName, applyAdapter, findBase, readAdapter, type Adapter } 
 import { readCard, realVocabSize, requirePad, type ModelCard } from "./card.js";
 import { readCheckpoint, type Checkpoint } from "./checkpoint.js";
 import { checkLayout, type Layout } from "./tensorLayout.js";
-import { readTokenTable, type TokenTable } from "./tokenTable.js";
+import { readTokenTable, type TokenTable } from "../tokenizer/tokenTable.js";
 
 /** A model directory, read and checked, ready for an engine. */
 export interface DescribedModel {

@@ -1,7 +1,7 @@
 import type { CompressorType, TensorRef } from "../engine/addon.js";
 import { badConfig, type CheckpointConfig } from "./config.js";
-import { listNames } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { listNames } from "../files.js";
+import { ModelError } from "../modelError.js";
 
 /** What is to be checked: a config, the tensors (adapter already applied) and the file that the config came from. */
 export interface LayoutInput {

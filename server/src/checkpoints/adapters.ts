@@ -3,8 +3,8 @@ import path from "node:path";
 import { z } from "zod";
 import type { TensorRef, TensorSource } from "../engine/addon.js";
 import { canonicalName, toTensorRef } from "./checkpoint.js";
-import { listNames, parseJson, readText } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { listNames, parseJson, readText } from "../files.js";
+import { ModelError } from "../modelError.js";
 import { readSafetensors, type SafetensorsFile } from "./safetensors.js";
 
 /** A PEFT LoRA adapter as it lies on disk. */

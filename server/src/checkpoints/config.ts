@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { LayerType } from "../engine/addon.js";
-import { ModelError } from "./modelError.js";
+import { ModelError } from "../modelError.js";
 
 /** Hyper-parameters as `config.json` gives them, defaults filled in, not yet compared with the tensors. */
 export interface CheckpointConfig {

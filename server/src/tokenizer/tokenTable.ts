@@ -1,7 +1,7 @@
 import path from "node:path";
 import { z } from "zod";
-import { parseJson, readJsonIfExists, readTextIfExists } from "./files.js";
-import { ModelError } from "./modelError.js";
+import { parseJson, readJsonIfExists, readTextIfExists } from "../files.js";
+import { ModelError } from "../modelError.js";
 
 /** `tokenizer.json` and `tokenizer_config.json` as data: names, ids and the bytes that they stand for. */
 export interface TokenTable {

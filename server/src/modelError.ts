@@ -1,4 +1,4 @@
-import type { EngineErrorCode } from "../engine/addon.js";
+import type { EngineErrorCode } from "./engine/addon.js";
 
 /** A problem with model files or their use. The message names the file and says what to do; `code` is closed. */
 export class ModelError extends Error {

@@ -2,10 +2,10 @@ import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "nod
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ModelDescription, TensorRef } from "../../../server/src/engine/addon.js";
-import { readCard, realVocabSize } from "../../../server/src/model/card.js";
-import { readConfig } from "../../../server/src/model/config.js";
-import { describeModel } from "../../../server/src/model/describe.js";
-import { readTokenTable } from "../../../server/src/model/tokenTable.js";
+import { readCard, realVocabSize } from "../../../server/src/checkpoints/card.js";
+import { readConfig } from "../../../server/src/checkpoints/config.js";
+import { describeModel } from "../../../server/src/checkpoints/describe.js";
+import { readTokenTable } from "../../../server/src/tokenizer/tokenTable.js";
 import {
   copyOfGolden,
   editHeader,
