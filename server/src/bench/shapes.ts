@@ -25,7 +25,7 @@ export const shapeNames = Object.keys(dimensions) as readonly ShapeName[];
 export function shapeConfig(name: ShapeName): ModelConfig {
   const size = dimensions[name];
   return {
-    architecture: "qwen3_5",
+    family: "qwen3_5",
     vocabSize: qwenVocabulary.vocabSize,
     realVocabSize: qwenVocabulary.realVocabSize,
     hiddenSize: size.hiddenSize,
@@ -36,9 +36,13 @@ export function shapeConfig(name: ShapeName): ModelConfig {
     numAttentionHeads: size.heads,
     numKeyValueHeads: size.kvHeads,
     headDim: 256,
+    normWeight: "zeroCentred",
+    rmsNormEps: 1e-6,
+    queryKeyNorm: true,
+    outputGate: true,
+    attentionBias: false,
     rotaryDim: 64,
     ropeTheta: 1e7,
-    rmsNormEps: 1e-6,
     linearConvKernelDim: 4,
     linearKeyHeadDim: 128,
     linearValueHeadDim: 128,

@@ -66,7 +66,7 @@ function toModelConfig(
   const { config, directory } = checkpoint;
   const { compressor, preGate } = layout;
   return {
-    architecture: "qwen3_5",
+    family: "qwen3_5",
     vocabSize: config.vocabSize,
     realVocabSize: realVocabSize(config, tokens, directory),
     hiddenSize: config.hiddenSize,
@@ -75,9 +75,13 @@ function toModelConfig(
     numAttentionHeads: config.numAttentionHeads,
     numKeyValueHeads: config.numKeyValueHeads,
     headDim: config.headDim,
+    normWeight: "zeroCentred",
+    rmsNormEps: config.rmsNormEps,
+    queryKeyNorm: true,
+    outputGate: true,
+    attentionBias: false,
     rotaryDim: config.rotaryDim,
     ropeTheta: config.ropeTheta,
-    rmsNormEps: config.rmsNormEps,
     linearConvKernelDim: config.linearConvKernelDim,
     linearKeyHeadDim: config.linearKeyHeadDim,
     linearValueHeadDim: config.linearValueHeadDim,

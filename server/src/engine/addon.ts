@@ -7,11 +7,28 @@
  * `code` is an {@link EngineErrorCode}.
  */
 
-/** Element types that checkpoints store on disk. */
-export type DiskDtype = "F32" | "BF16" | "F16";
+/** Element types that checkpoints store on disk: plain ones, and the block formats of GGUF under its own names. */
+export type DiskDtype =
+  | "F32"
+  | "BF16"
+  | "F16"
+  | "Q8_0"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "IQ4_NL";
 
-/** Weight formats in memory. `int8` and `int4` carry one fp16 scale per group of inputs; `mix` is int4 in the MLPs, else int8. */
-export type WeightDtype = "f32" | "bf16" | "int8" | "int4" | "mix";
+/**
+ * Weight formats in memory. `int8` and `int4` are rounded here, one scale per group of inputs; `mix` is int4 in the MLPs,
+ * else int8. `stored` keeps every matrix in the format that holds its type on disk exactly or nearly so.
+ */
+export type WeightDtype = "f32" | "bf16" | "int8" | "int4" | "mix" | "stored";
 
 /** Where the bytes of one tensor lie. Offsets are absolute in the file, in bytes. */
 export interface TensorRef {
@@ -19,7 +36,13 @@ export interface TensorRef {
   readonly offset: number;
   readonly bytes: number;
   readonly dtype: DiskDtype;
+  /** Rows first: `[outputs, inputs]`. */
   readonly shape: readonly number[];
+  /**
+   * Heads whose rows are stored for a rotation of neighbours, `[i, i + 1]` for the engine's `[i, i + head_dim / 2]`, as GGUF
+   * has Q and K of the llama family; absent: rows are in the engine's order.
+   */
+  readonly interleavedHeads?: number;
 }
 
 /** A tensor under its canonical name (`model.` prefix; `mtp.`, `compressor.`, `confidence_head.`, `pre_gate.` at top level). */
@@ -31,10 +54,34 @@ export interface TensorSource extends TensorRef {
 
 export type LayerType = "full_attention" | "linear_attention";
 export type CompressorType = "linear" | "mlp";
+/** An RMS norm multiplies by its weight, or by one plus its weight. */
+export type NormWeight = "plain" | "zeroCentred";
+export type RopeScalingType = "linear" | "llama3" | "yarn";
 
-/** Hyper-parameters, after defaults are filled in and checked against the tensors. */
+/** How rotary frequencies are stretched beyond the length that a model was trained for. Meaning as in transformers' `rope_parameters`. */
+export interface RopeScaling {
+  readonly type: RopeScalingType;
+  readonly factor: number;
+  /** llama3 and yarn; 0 for linear. */
+  readonly originalMaxPositions: number;
+  /** llama3; 0 for others. */
+  readonly lowFrequencyFactor: number;
+  readonly highFrequencyFactor: number;
+  /** yarn; 0 for others. */
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  /** Factor of cosines and sines, worked out by the reader of the config; 1 for linear and llama3. */
+  readonly attentionFactor: number;
+}
+
+/**
+ * A model's architecture and sizes, after defaults are filled in and checked against the tensors. The engine knows no
+ * families: what makes one differ from another stands here as data. Also what a packed file stores; its fields and
+ * words are those of native/include/pipo/model_schema.h, held equal by a test.
+ */
 export interface ModelConfig {
-  readonly architecture: "qwen3_5";
+  /** For messages only. */
+  readonly family: string;
   readonly vocabSize: number;
   /** Ids at or above this are padding rows of the output matrix and are never produced. */
   readonly realVocabSize: number;
@@ -44,9 +91,18 @@ export interface ModelConfig {
   readonly numAttentionHeads: number;
   readonly numKeyValueHeads: number;
   readonly headDim: number;
+  /** Of every norm of the model but the one inside a gated delta layer. */
+  readonly normWeight: NormWeight;
+  readonly rmsNormEps: number;
+  /** Whether queries and keys of full attention are normed per head. */
+  readonly queryKeyNorm: boolean;
+  /** Whether the query projection also yields a gate for each head's output. */
+  readonly outputGate: boolean;
+  /** Whether q_proj, k_proj and v_proj have biases. */
+  readonly attentionBias: boolean;
   readonly rotaryDim: number;
   readonly ropeTheta: number;
-  readonly rmsNormEps: number;
+  readonly ropeScaling?: RopeScaling;
   readonly linearConvKernelDim: number;
   readonly linearKeyHeadDim: number;
   readonly linearValueHeadDim: number;
@@ -62,6 +118,12 @@ export interface ModelConfig {
     /** Whether the tensors hold a pre-gate; absent: no. */
     readonly preGate?: boolean;
   };
+}
+
+/** A tensor that a model of some config must have, as the engine's one table of tensors says. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
 }
 
 export interface ModelDescription {
@@ -318,6 +380,8 @@ export interface Addon {
     path: string,
     onProgress?: (progress: LoadProgress) => void,
   ): Promise<void>;
+  /** Every tensor of a model of this config, in a fixed order. Throws `badConfig` or `unsupported` for a config that cannot run. */
+  tensorTable(config: ModelConfig): readonly TensorSpec[];
   hostInfo(): HostInfo;
   cudaInfo(): Promise<CudaInfo>;
   /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */
