@@ -3,9 +3,10 @@ import path from "node:path";
 import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
 import { loadModel } from "./engine/engine.js";
-import { defaultCacheDirectory } from "./environment.js";
+import { describeMachine } from "./engine/machine.js";
+import { defaultCacheDirectory, defaultModelsDirectory } from "./environment.js";
 import { describeError } from "./log.js";
-import { findModel } from "./models/catalogue.js";
+import { findModel } from "./models/findModel.js";
 import { packageRoot } from "./packageRoot.js";
 import { PipoServer, type ServerHost } from "./server.js";
 
@@ -13,6 +14,8 @@ import { PipoServer, type ServerHost } from "./server.js";
 
 const host: ServerHost = {
   version: packageVersion(),
+  modelsDirectory: defaultModelsDirectory(),
+  describeMachine: ({ cacheDir }, threads) => describeMachine(cacheDir ?? defaultCacheDirectory(), threads),
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>
     loadModel(
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),
