@@ -25,7 +25,7 @@ export class ModelDownloads implements Disposable {
   }
 
   /** Whether the model is there in the end. What goes wrong is told to the user, with a way to try again. */
-  async fetch(model: ListedModel, evenIfTooLarge = false): Promise<boolean> {
+  async download(model: ListedModel, evenIfTooLarge = false): Promise<boolean> {
     if (this.running.has(model.setting)) {
       void window.showInformationMessage(l10n.t("{0} is being downloaded already.", messageText(model.title)));
       return false;
@@ -35,7 +35,7 @@ export class ModelDownloads implements Disposable {
     if (result.kind === "cancelled") return false;
     const again = l10n.t("Try Again");
     const chosen = await window.showErrorMessage(`PIPO: ${messageText(result.message)}`, again);
-    return chosen === again && this.fetch(model, evenIfTooLarge);
+    return chosen === again && this.download(model, evenIfTooLarge);
   }
 
   dispose(): void {

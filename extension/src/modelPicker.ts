@@ -50,7 +50,7 @@ async function pick(server: LanguageServer): Promise<ModelChoice | undefined> {
 async function isHere(model: ListedModel, downloads: ModelDownloads): Promise<boolean> {
   const isTooLarge = model.fit?.kind === "tooLarge";
   if (isTooLarge && !(await insists(model))) return false;
-  return model.path !== null || downloads.fetch(model, isTooLarge);
+  return model.path !== null || downloads.download(model, isTooLarge);
 }
 
 async function insists({ title, fit, path }: ListedModel): Promise<boolean> {

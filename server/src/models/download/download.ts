@@ -88,7 +88,7 @@ async function download(entry: CatalogueEntry, options: DownloadOptions): Promis
 function sourcesOf(entry: CatalogueEntry, folder: string): readonly Source[] {
   return [
     ...(entry.hub === undefined ? [] : [hubSource(entry, entry.hub, networkEnvironment())]),
-    ...(entry.mirror === undefined ? [] : [mirrorSource(entry.mirror, folder)]),
+    ...(entry.mirror === undefined ? [] : [mirrorSource(entry.mirror, placeOf(entry, folder))]),
   ];
 }
 

