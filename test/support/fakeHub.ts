@@ -2,6 +2,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
+/** What is sent: a buffer, or something that makes its bytes when they are asked for. */
+export interface SentBytes {
+  readonly length: number;
+  subarray(start: number, end: number): Buffer;
+}
+
 /** One request for the file's bytes, as it arrived where the bytes are. */
 export interface SeenRequest {
   readonly start: number;
@@ -15,6 +21,7 @@ export interface HubBehaviour {
   readonly breakAfter?: readonly number[];
   /** Bytes after which the n-th transfer ends as if it were complete. */
   readonly endAfter?: readonly number[];
+  readonly pieceBytes?: number;
   /** Milliseconds between two pieces. */
   readonly slowMs?: number;
   readonly ignoresRanges?: boolean;
@@ -22,23 +29,23 @@ export interface HubBehaviour {
 
 /**
  * Behaves like the hub: `/<repository>/resolve/<revision>/<file>` leads to another host, which sends ranges of the bytes.
- * Ends with the test.
+ * Ends with the test unless told otherwise.
  */
 export class FakeHub {
   readonly seen: SeenRequest[] = [];
   readonly asked: { readonly path: string; readonly authorization: string | undefined }[] = [];
 
   private constructor(
-    private readonly bytes: Buffer,
+    private readonly bytes: SentBytes,
     private readonly behaviour: HubBehaviour,
   ) {}
 
-  /** The server and its address. */
-  static async start(bytes: Buffer, behaviour: HubBehaviour = {}): Promise<{ hub: FakeHub; url: string }> {
+  /** The server and its address; `whenOver` is told how to end it. */
+  static async start(bytes: SentBytes, behaviour: HubBehaviour = {}, whenOver: (end: () => void) => void = onTestFinished): Promise<{ hub: FakeHub; url: string }> {
     const hub = new FakeHub(bytes, behaviour);
     const server = createServer((request, response) => hub.answer(request, response));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => {
+    whenOver(() => {
       server.closeAllConnections();
       server.close();
     });
@@ -62,16 +69,15 @@ export class FakeHub {
     response.writeHead(range ? 206 : 200, { "content-length": end - start, etag: '"one"', ...headers });
     if (end - start === 1) return void response.end(this.bytes.subarray(start, end));
     const transfer = this.seen.push({ start, authorization: request.headers.authorization }) - 1;
-    void this.sendPieces(response, this.bytes.subarray(start, end), transfer);
+    void this.sendPieces(response, start, end, transfer);
   }
 
-  private async sendPieces(response: ServerResponse, bytes: Buffer, transfer: number): Promise<void> {
-    const { slowMs = 0, breakAfter = [], endAfter = [] } = this.behaviour;
-    const piece = 10_000;
-    for (let at = 0; at < bytes.length && !response.destroyed; at += piece) {
+  private async sendPieces(response: ServerResponse, start: number, end: number, transfer: number): Promise<void> {
+    const { slowMs = 0, breakAfter = [], endAfter = [], pieceBytes: piece = 10_000 } = this.behaviour;
+    for (let at = 0; at < end - start && !response.destroyed; at += piece) {
       if (at >= (breakAfter[transfer] ?? Infinity)) return void response.destroy();
       if (at >= (endAfter[transfer] ?? Infinity)) return void response.socket?.end();
-      response.write(bytes.subarray(at, at + piece));
+      response.write(this.bytes.subarray(start + at, Math.min(start + at + piece, end)));
       await new Promise((resolve) => setTimeout(resolve, slowMs));
     }
     response.end();
