@@ -16,9 +16,9 @@ export function modelItems({ models, recommended }: ModelList, current: string):
   const section = (label: string, members: readonly ListedModel[]): readonly ModelItem[] =>
     members.length === 0 ? [] : [separator(label), ...members.map((model) => itemOf(model, isCurrent(model, current)))];
   return [
-    ...section(l10n.t("Recommended for this machine"), models.filter(isRecommended)),
+    ...section(l10n.t("Recommended"), models.filter(isRecommended)),
     ...section(l10n.t("Other models"), inGroup("catalogue")),
-    ...section(l10n.t("Already on this machine"), inGroup("found")),
+    ...section(l10n.t("On this machine"), inGroup("found")),
     ...section(l10n.t("Comes with PIPO"), inGroup("bundled")),
     separator(""),
     { label: `$(folder-opened) ${l10n.t("Browse for a Folder or GGUF File…")}`, choice: { kind: "browse" } },

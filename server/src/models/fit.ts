@@ -30,6 +30,8 @@ const promptWeightsPerThread = { wide: 90e9, narrow: 40e9 };
 const slowTokensPerSecond = 8;
 /** Bytes of a weight in the files that people have most, for models of which only the size is known. */
 const usualBytesPerWeight = 0.65;
+/** A smaller file is hardly a model. */
+const smallestModelBytes = 10e6;
 
 /** Bytes in use while a model of this file size runs: packed weights, cache of a session, work space. */
 export function memoryNeed(fileBytes: number): number {
@@ -43,14 +45,14 @@ export function fitOf(fileBytes: number, { totalMemory, availableMemory }: Machi
   if (need > totalMemory) return { kind: "tooLarge", words: `too large for this machine: needs ${needs}, which is more than it has (${gigabytes(totalMemory)})` };
   if (need > availableMemory) return { kind: "tooLarge", words: `too large for this machine: needs ${needs}, ${free} free` };
   if (need > 0.6 * availableMemory) return { kind: "tight", words: `fits, but takes most of the free memory: needs ${needs}, ${free} free` };
-  if (speed !== undefined && speed.tokensPerSecond < slowTokensPerSecond) return { kind: "slow", words: "fits, but is slow on this machine" };
+  if (speed !== undefined && speed.tokensPerSecond < slowTokensPerSecond) return { kind: "slow", words: "slow on this machine" };
   return { kind: "well", words: "fits well" };
 }
 
 /** Undefined where the machine's bandwidth is not known. `parameters` as in {@link CatalogueEntry}; guessed where absent. */
 export function expectedSpeed(fileBytes: number, machine: Machine, parameters = fileBytes / usualBytesPerWeight): ExpectedSpeed | undefined {
   const { kernels, threads, readBandwidth } = machine;
-  if (readBandwidth === undefined) return undefined;
+  if (readBandwidth === undefined || fileBytes < smallestModelBytes) return undefined;
   const perThread = kernels.startsWith("avx512") ? promptWeightsPerThread.wide : promptWeightsPerThread.narrow;
   return {
     tokensPerSecond: Math.min((bandwidthShare * readBandwidth) / fileBytes, (threads * weightsPerThread) / parameters),

@@ -16,7 +16,7 @@ describe("whether a model fits is said in words", () => {
   });
 
   test("and slowness is said, too", () => {
-    expect(fitOf(1e9, small, { tokensPerSecond: 7, promptTokensPerSecond: 100 })).toEqual({ kind: "slow", words: "fits, but is slow on this machine" });
+    expect(fitOf(1e9, small, { tokensPerSecond: 7, promptTokensPerSecond: 100 })).toEqual({ kind: "slow", words: "slow on this machine" });
     expect(fitOf(1e9, small, { tokensPerSecond: 9, promptTokensPerSecond: 100 }).kind).toBe("well");
   });
 
@@ -33,6 +33,7 @@ describe("the expected speed", () => {
 
   test("is guessed for a file of which only the size is known", () => {
     expect(expectedSpeed(0.65e9, { ...small, readBandwidth: 100e9 })!.tokensPerSecond).toBeCloseTo(20);
+    expect(expectedSpeed(1e3, small)).toBeUndefined();
   });
 
   test("is not told where nothing was measured", () => {
