@@ -13,7 +13,7 @@ from pipo.config import make_config
 from pipo.modeling import PipoModel
 
 GOLDEN_DIR = Path(__file__).resolve().parents[2] / "test" / "golden"
-PAIR_FIXTURES = ("tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora", "tiny-pregate")
+PAIR_FIXTURES = ("tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora", "tiny-pregate", "tiny-qwen2")
 
 SHAPE = {
     "vocab_size": 160,

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { CheckpointConfig } from "./config.js";
 import { readJsonIfExists } from "../files.js";
 import { ModelError } from "../modelError.js";
-import type { TokenTable } from "../tokenizer/tokenTable.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 /** What a model says about itself for completion: `pipo.json` in its directory, or defaults from the other files. */
 export interface ModelCard {
@@ -57,11 +57,11 @@ const paperThreshold = 0.95;
 /** Enough for a completion prompt; a chat asks for more itself. */
 const defaultContextPairs = 4096;
 
-/** Fills in what `pipo.json` leaves open. `tokens` is undefined where the directory has no tokenizer. */
+/** Fills in what `pipo.json` leaves open. `tokenizer` is undefined where the directory has no tokenizer. */
 export async function readCard(
   directory: string,
   config: CheckpointConfig,
-  tokens: TokenTable | undefined,
+  tokenizer: Tokenizer | undefined,
 ): Promise<ModelCard> {
   const file = await readCardFile(directory);
   return {
@@ -70,8 +70,8 @@ export async function readCard(
     fimFormat: file?.fimFormat ?? "psm",
     defaultThreshold: file?.defaultThreshold ?? paperThreshold,
     preGateThreshold: file?.preGateThreshold ?? 0,
-    padTokenId: file?.padTokenId ?? defaultPad(config, tokens),
-    stopTokenIds: file?.stopTokenIds ?? (await defaultStopIds(directory, tokens)),
+    padTokenId: file?.padTokenId ?? defaultPad(config, tokenizer),
+    stopTokenIds: file?.stopTokenIds ?? (await defaultStopIds(directory, tokenizer)),
     contextPairs: Math.min(file?.contextPairs ?? defaultContextPairs, config.maxPositions),
     maxSuffixTokens: file?.maxSuffixTokens ?? undefined,
     license: file?.license ?? "unknown",
@@ -90,27 +90,27 @@ export function requirePad(card: ModelCard, vocabSize: number, directory: string
 }
 
 /** Repacked Qwen checkpoints name other pads than the one that PIPO was trained with, so the id is pinned there. */
-function defaultPad(config: CheckpointConfig, tokens: TokenTable | undefined): number | undefined {
+function defaultPad(config: CheckpointConfig, tokenizer: Tokenizer | undefined): number | undefined {
   if (config.vocabSize === qwenVocabSize) return qwenPadTokenId;
-  return config.padTokenId ?? tokens?.idOf("<|endoftext|>");
+  return config.padTokenId ?? tokenizer?.idOf("<|endoftext|>");
 }
 
-async function defaultStopIds(directory: string, tokens: TokenTable | undefined): Promise<readonly number[]> {
+async function defaultStopIds(directory: string, tokenizer: Tokenizer | undefined): Promise<readonly number[]> {
   const generation = await readJsonIfExists(path.join(directory, "generation_config.json"), generationSchema);
   const eos = generation?.eos_token_id;
-  const named = [tokens?.eosToken, "<|im_end|>"].map((name) => (name ? tokens?.idOf(name) : undefined));
+  const named = [tokenizer?.eosId, tokenizer?.idOf("<|im_end|>")];
   const ids = [...(eos == null ? [] : [eos].flat()), ...named];
   return [...new Set(ids.filter((value) => value !== undefined))];
 }
 
 /** Ids from here on are padding rows of the output matrix. */
-export function realVocabSize(config: CheckpointConfig, tokens: TokenTable | undefined, directory: string): number {
-  if (tokens && tokens.size > config.vocabSize) {
+export function realVocabSize(config: CheckpointConfig, tokenizer: Tokenizer | undefined, directory: string): number {
+  if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
     throw new ModelError(
       "badConfig",
-      `${directory}: the tokenizer has ids up to ${tokens.size - 1}, but config.json says vocab_size ${config.vocabSize}. Use the tokenizer of this model.`,
+      `${directory}: the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but config.json says vocab_size ${config.vocabSize}. Use the tokenizer of this model.`,
     );
   }
   const qwen = config.vocabSize === qwenVocabSize ? qwenRealVocabSize : undefined;
-  return config.realVocabSize ?? tokens?.size ?? qwen ?? config.vocabSize;
+  return config.realVocabSize ?? tokenizer?.vocabSize ?? qwen ?? config.vocabSize;
 }

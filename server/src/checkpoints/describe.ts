@@ -6,7 +6,8 @@ import { adapterConfigName, applyAdapter, findBase, readAdapter, type Adapter } 
 import { readCard, realVocabSize, requirePad, type ModelCard } from "./card.js";
 import { readCheckpoint, type Checkpoint } from "./checkpoint.js";
 import { checkLayout, type Layout } from "./tensorLayout.js";
-import { readTokenTable, type TokenTable } from "../tokenizer/tokenTable.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { tokenizerSource } from "../tokenizer/tokenizerJson.js";
 
 /** A model directory, read and checked, ready for an engine. */
 export interface DescribedModel {
@@ -14,7 +15,7 @@ export interface DescribedModel {
   readonly description: ModelDescription;
   readonly card: ModelCard;
   /** Undefined where the directory has no `tokenizer.json`: then ids go in and ids come out. */
-  readonly tokens: TokenTable | undefined;
+  readonly tokenizer: Tokenizer | undefined;
 }
 
 /**
@@ -23,18 +24,18 @@ export interface DescribedModel {
  */
 export async function describeModel(directory: string, adapterDirectory?: string): Promise<DescribedModel> {
   const { base, adapter } = await resolveParts(directory, adapterDirectory);
-  const [checkpoint, tokens] = await Promise.all([readCheckpoint(base), readTokens(base, adapter)]);
+  const [checkpoint, tokenizer] = await Promise.all([readCheckpoint(base), readTokenizer(base, adapter)]);
   const tensors = adapter ? applyAdapter(checkpoint.tensors, adapter) : checkpoint.tensors;
   const { config, configFile } = checkpoint;
   const layout = checkLayout({ config, configFile, tensors });
-  const card = await readCard(adapter?.directory ?? base, config, tokens);
+  const card = await readCard(adapter?.directory ?? base, config, tokenizer);
   const description: ModelDescription = {
     name: card.name,
-    config: toModelConfig(checkpoint, layout, card, tokens),
+    config: toModelConfig(checkpoint, layout, card, tokenizer),
     tensors: layout.names.map((name) => ({ name, ...tensors.get(name)! })),
     fingerprint: fingerprint(checkpoint, adapter),
   };
-  return { directory, description, card, tokens };
+  return { directory, description, card, tokenizer };
 }
 
 async function resolveParts(
@@ -53,22 +54,23 @@ async function isFile(file: string): Promise<boolean> {
 }
 
 /** An adapter may bring its own tokenizer. */
-async function readTokens(base: string, adapter: Adapter | undefined): Promise<TokenTable | undefined> {
-  return (adapter && (await readTokenTable(adapter.directory))) ?? (await readTokenTable(base));
+async function readTokenizer(base: string, adapter: Adapter | undefined): Promise<Tokenizer | undefined> {
+  const source = (adapter && (await tokenizerSource(adapter.directory))) ?? (await tokenizerSource(base));
+  return source && loadTokenizer(source);
 }
 
 function toModelConfig(
   checkpoint: Checkpoint,
   layout: Layout,
   card: ModelCard,
-  tokens: TokenTable | undefined,
+  tokenizer: Tokenizer | undefined,
 ): ModelConfig {
   const { config, directory } = checkpoint;
   const { compressor, preGate } = layout;
   return {
     family: "qwen3_5",
     vocabSize: config.vocabSize,
-    realVocabSize: realVocabSize(config, tokens, directory),
+    realVocabSize: realVocabSize(config, tokenizer, directory),
     hiddenSize: config.hiddenSize,
     intermediateSize: config.intermediateSize,
     layerTypes: config.layerTypes,

@@ -3,7 +3,8 @@ import { Command, Option } from "commander";
 import type { DecodeMode, DraftContext, GenerateResult, SamplingOptions, Step } from "../engine/addon.js";
 import { openEngine, toGenerateRequest, type LoadedEngine } from "../engine/engine.js";
 import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
-import { createTokenizer, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../tokenizer/tokenizerJson.js";
 import { onInterrupt } from "./interrupt.js";
 import { integerFrom, parseIds, parseNumber, resolveModel, withModelFlags, type ModelFlags } from "./options.js";
 import { withProgressBar } from "./progressBar.js";
@@ -74,11 +75,10 @@ async function generate(flags: GenerateFlags): Promise<void> {
 
 /** Ids need no tokenizer; with one they are shown as text all the same. */
 async function tokenizerFor(
-  { directory, tokens }: DescribedModel,
+  { directory, tokenizer }: DescribedModel,
   { ids }: GenerateFlags,
 ): Promise<Tokenizer | undefined> {
-  if (tokens) return createTokenizer(tokens);
-  return ids ? undefined : loadTokenizer(directory);
+  return tokenizer ?? (ids ? undefined : loadTokenizer(await requireTokenizerSource(directory)));
 }
 
 async function readStandardInput(): Promise<string> {

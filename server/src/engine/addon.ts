@@ -360,6 +360,23 @@ export interface CudaInfo {
   readonly reason?: string;
 }
 
+/** The fields and words of this contract as the engine has them: a test holds both equal. */
+export interface Schema {
+  /** Fields of {@link ModelConfig}, nested ones as `outer.inner`. */
+  readonly config: readonly string[];
+  readonly layerTypes: readonly LayerType[];
+  readonly compressorTypes: readonly CompressorType[];
+  readonly normWeights: readonly NormWeight[];
+  readonly ropeScalingTypes: readonly RopeScalingType[];
+  readonly diskDtypes: readonly DiskDtype[];
+  readonly weightDtypes: readonly WeightDtype[];
+  readonly decodeModes: readonly DecodeMode[];
+  readonly draftContexts: readonly DraftContext[];
+  readonly loadStages: readonly LoadStage[];
+  readonly stopReasons: readonly StopReason[];
+  readonly errorCodes: readonly EngineErrorCode[];
+}
+
 /** What the addon exports. */
 export interface Addon {
   load(
@@ -382,6 +399,7 @@ export interface Addon {
   ): Promise<void>;
   /** Every tensor of a model of this config, in a fixed order. Throws `badConfig` or `unsupported` for a config that cannot run. */
   tensorTable(config: ModelConfig): readonly TensorSpec[];
+  schema(): Schema;
   hostInfo(): HostInfo;
   cudaInfo(): Promise<CudaInfo>;
   /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */

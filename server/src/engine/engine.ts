@@ -4,7 +4,8 @@ import type { ModelCard } from "../checkpoints/card.js";
 import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
 import { messageOf } from "../files.js";
 import { errorCodeOf, ModelError } from "../modelError.js";
-import { createTokenizer, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../tokenizer/tokenizerJson.js";
 import type {
   DecodeMode,
   DraftContext,
@@ -122,10 +123,14 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const described = await describeModel(directory, options.adapter);
   const [tokenizer, engine] = await allOrClosed(
-    described.tokens ? createTokenizer(described.tokens) : loadTokenizer(directory),
+    tokenizerOf(described),
     openEngine(described, options, onProgress),
   );
   return new NativeModel(engine, tokenizer);
+}
+
+async function tokenizerOf({ tokenizer, directory }: DescribedModel): Promise<Tokenizer> {
+  return tokenizer ?? loadTokenizer(await requireTokenizerSource(directory));
 }
 
 /** Loads a model that may have no tokenizer, for ids in and ids out. Errors as `loadModel`. */

@@ -5,7 +5,8 @@ import type { ModelDescription, TensorRef } from "../../../server/src/engine/add
 import { readCard, realVocabSize } from "../../../server/src/checkpoints/card.js";
 import { readConfig } from "../../../server/src/checkpoints/config.js";
 import { describeModel } from "../../../server/src/checkpoints/describe.js";
-import { readTokenTable } from "../../../server/src/tokenizer/tokenTable.js";
+import { loadTokenizer } from "../../../server/src/tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import {
   copyOfGolden,
   editHeader,
@@ -15,7 +16,7 @@ import {
   removeTensor,
   temporaryDirectory,
 } from "../../support/modelFiles.js";
-import { writeTokenizer } from "../../support/tokenizerFiles.js";
+import { byteCharacters, writeTokenizer } from "../../support/tokenizerFiles.js";
 
 const root = (name: string) => golden(name);
 
@@ -488,16 +489,16 @@ describe("Qwen's own vocabulary", () => {
   test("the end of text of config.json is no stop id, that of the tokenizer is", async () => {
     const directory = temporaryDirectory();
     writeTokenizer(directory);
-    const tokens = await readTokenTable(directory);
-    const { stopTokenIds } = await readCard(directory, config({ eos_token_id: 248044 } as object), tokens);
-    expect(stopTokenIds).toEqual([tokens!.idOf("<|im_end|>")]);
+    const tokenizer = await loadTokenizer(await requireTokenizerSource(directory));
+    const { stopTokenIds } = await readCard(directory, config({ eos_token_id: 248044 } as object), tokenizer);
+    expect(stopTokenIds).toEqual([tokenizer.idOf("<|im_end|>")]);
   });
 
   test("a tokenizer with more ids than rows is that of another model", async () => {
     const directory = copyOfGolden("tiny-08b");
     writeTokenizer(
       directory,
-      Array.from({ length: 100 }, (_, i): [string, string] => [`${i}`, "x"]),
+      Array.from({ length: 100 }, (_, i): [string, string] => [byteCharacters[i]!, "x"]),
     );
     await expect(describeModel(directory)).rejects.toMatchObject({
       code: "badConfig",
