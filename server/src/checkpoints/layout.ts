@@ -1,56 +1,91 @@
-import type { CompressorType, TensorRef } from "../engine/addon.js";
+import type { Addon, CompressorType, ModelConfig, TensorRef, TensorSpec } from "../engine/addon.js";
+import { listNames, messageOf } from "../files.js";
+import { errorCodeOf, ModelError } from "../modelError.js";
+import { plainText } from "../plainText.js";
 import { badConfig, type CheckpointConfig } from "./config.js";
-import { listNames } from "../files.js";
-import { ModelError } from "../modelError.js";
 
-/** What is to be checked: a config, the tensors (adapter already applied) and the file that the config came from. */
+/** The engine's one table of tensors: `loadAddon().tensorTable`. */
+export type TensorTable = Addon["tensorTable"];
+
+/** What is to be checked: a config, the tensors (adapter already applied) and where the config came from. */
 export interface LayoutInput {
   readonly config: CheckpointConfig;
   readonly configFile: string;
+  readonly fieldNames: FieldNames;
   readonly tensors: ReadonlyMap<string, TensorRef>;
 }
 
+/** How a file itself calls the fields that an error may name. */
+export type FieldNames = Readonly<
+  Record<
+    | "layerTypes"
+    | "vocabSize"
+    | "hiddenSize"
+    | "intermediateSize"
+    | "headDim"
+    | "numAttentionHeads"
+    | "numKeyValueHeads"
+    | "linearKeyHeadDim"
+    | "linearValueHeadDim"
+    | "linearNumKeyHeads"
+    | "linearNumValueHeads"
+    | "linearConvKernelDim",
+    string
+  >
+>;
+
 /** What the tensors decide. */
 export interface Layout {
-  /** Names that the engine uses, in a stable order. */
-  readonly names: readonly string[];
   readonly tieWordEmbeddings: boolean;
   /** Undefined for a plain checkpoint. */
   readonly compressor: CompressorType | undefined;
   readonly preGate: boolean;
 }
 
-/**
- * Compares config and tensors. Throws `badConfig` with both values where they contradict each other,
- * `missingTensor` and `unsupported` (unknown tensors) with names, `badShape` for a single wrong tensor.
- */
-export function checkLayout(input: LayoutInput): Layout {
+/** Reads from the tensors what no config says for certain. Throws `badConfig` with both values where the two contradict. */
+export function decideLayout(input: LayoutInput): Layout {
   checkLayers(input);
   const compressor = compressorOf(input);
-  const tieWordEmbeddings = tiedOf(input);
   const preGate = compressor !== undefined && [...input.tensors.keys()].some((name) => name.startsWith("pre_gate."));
-  const expected = expectedShapes(input.config, tieWordEmbeddings, compressor, preGate);
-  checkNothingMissing(input, expected);
-  checkDimensions(input);
-  checkShapes(input, expected);
-  checkNothingUnknown(input, expected, compressor);
-  return { names: [...expected.keys()], tieWordEmbeddings, compressor, preGate };
+  return { tieWordEmbeddings: tiedOf(input), compressor, preGate };
 }
 
-function checkLayers({ config, configFile, tensors }: LayoutInput): void {
-  const indices = new Set<number>();
-  for (const name of tensors.keys()) {
-    const match = /^model\.layers\.(\d+)\./.exec(name);
-    if (match) indices.add(Number(match[1]));
+/**
+ * The names of the tensors that the engine uses, in its own order. Throws `badConfig` where the config contradicts a
+ * tensor, `missingTensor` and `unsupported` (unknown tensors) with names, `badShape` for a single wrong tensor.
+ */
+export function checkTensors(input: LayoutInput, config: ModelConfig, tensorTable: TensorTable): readonly string[] {
+  const table = tableOf(config, tensorTable, input.configFile);
+  const expected: Expected = new Map(table.map(({ name, shape }) => [name, shape]));
+  checkNothingMissing(input, expected);
+  checkDimensions(input, expected);
+  checkShapes(input, expected);
+  checkNothingUnknown(input, expected, config);
+  return [...expected.keys()];
+}
+
+function tableOf(config: ModelConfig, tensorTable: TensorTable, configFile: string): readonly TensorSpec[] {
+  try {
+    return tensorTable(config);
+  } catch (error) {
+    throw new ModelError(errorCodeOf(error), `${configFile}: ${messageOf(error)}`, { cause: error });
   }
-  const held = indices.size === 0 ? 0 : Math.max(...indices) + 1;
-  if (held !== config.layerTypes.length) {
+}
+
+function checkLayers({ config, configFile, fieldNames, tensors }: LayoutInput): void {
+  let held = 0;
+  for (const name of tensors.keys()) {
+    const match = /^model\.layers\.(\d{1,9})\./.exec(name);
+    if (match) held = Math.max(held, Number(match[1]) + 1);
+  }
+  const { layerTypes } = config;
+  if (held !== layerTypes.length) {
     throw badConfig(
       configFile,
-      `says num_hidden_layers ${config.layerTypes.length}, but the tensors hold ${held} layers`,
+      `says ${fieldNames.layerTypes} ${layerTypes.length}, but the tensors hold ${held} layers`,
     );
   }
-  config.layerTypes.forEach((type, i) => {
+  layerTypes.forEach((type, i) => {
     const full = tensors.has(`model.layers.${i}.self_attn.q_proj.weight`);
     const linear = tensors.has(`model.layers.${i}.linear_attn.in_proj_qkv.weight`);
     if (full === linear) return;
@@ -67,19 +102,20 @@ function compressorOf({ config, configFile, tensors }: LayoutInput): CompressorT
   if (linear && mlp) {
     throw new ModelError(
       "badFile",
-      "The files hold tensors of a linear and of an mlp compressor. Keep the one that was trained.",
+      `The model of ${configFile} holds tensors of a linear and of an mlp compressor. Keep the one that was trained.`,
     );
   }
   const found = linear ? "linear" : mlp ? "mlp" : undefined;
   const declared = config.compressorType;
   if (found && declared && found !== declared) {
-    throw badConfig(configFile, `says compressor_type ${declared}, but the tensors are those of a ${found} compressor`);
+    const name = plainText(declared);
+    throw badConfig(configFile, `says compressor_type ${name}, but the tensors are those of a ${found} compressor`);
   }
   if (found) return found;
   if (declared !== undefined && declared !== "linear" && declared !== "mlp") {
     throw new ModelError(
       "unsupported",
-      `${configFile} asks for compressor_type ${declared}; known are linear and mlp.`,
+      `${configFile} asks for compressor_type ${plainText(declared)}; known are linear and mlp.`,
     );
   }
   const partial = [...tensors.keys()].some((n) => n.startsWith("compressor.") || n.startsWith("confidence_head."));
@@ -102,149 +138,44 @@ function tiedOf({ config, configFile, tensors }: LayoutInput): boolean {
 }
 
 type Shape = readonly number[];
+type Expected = ReadonlyMap<string, Shape>;
 
-/** Every tensor that the engine uses with the shape that the config implies. */
-export function expectedShapes(
-  config: CheckpointConfig,
-  tieWordEmbeddings: boolean,
-  compressor: CompressorType | undefined,
-  preGate = false,
-): ReadonlyMap<string, Shape> {
-  const { vocabSize, hiddenSize: hidden } = config;
-  const shapes = new Map<string, Shape>();
-  const add = (prefix: string, group: Readonly<Record<string, Shape>>) => {
-    for (const [name, shape] of Object.entries(group)) shapes.set(prefix + name, shape);
-  };
-  add("model.", { "embed_tokens.weight": [vocabSize, hidden], "norm.weight": [hidden] });
-  if (!tieWordEmbeddings) add("", { "lm_head.weight": [vocabSize, hidden] });
-  config.layerTypes.forEach((type, i) => {
-    const prefix = `model.layers.${i}.`;
-    add(prefix, blockShapes(config));
-    add(prefix, type === "full_attention" ? fullAttentionShapes(config) : linearAttentionShapes(config));
-  });
-  if (compressor) {
-    add("mtp.", draftHeadShapes(config));
-    add("mtp.layers.0.", { ...blockShapes(config), ...fullAttentionShapes(config) });
-    add("compressor.", compressorShapes(hidden, compressor));
-    add("confidence_head.", {
-      "norm.weight": [2 * hidden],
-      "fc1.weight": [hidden, 2 * hidden],
-      "fc2.weight": [1, hidden],
-    });
-    if (preGate) add("pre_gate.", { weight: [1, hidden], bias: [1] });
-  }
-  return shapes;
-}
-
-function blockShapes({ hiddenSize: hidden, intermediateSize: inner }: CheckpointConfig): Record<string, Shape> {
-  return {
-    "input_layernorm.weight": [hidden],
-    "post_attention_layernorm.weight": [hidden],
-    "mlp.gate_proj.weight": [inner, hidden],
-    "mlp.up_proj.weight": [inner, hidden],
-    "mlp.down_proj.weight": [hidden, inner],
-  };
-}
-
-function fullAttentionShapes(config: CheckpointConfig): Record<string, Shape> {
-  const { hiddenSize: hidden, headDim } = config;
-  const queries = config.numAttentionHeads * headDim;
-  const keys = config.numKeyValueHeads * headDim;
-  return {
-    // Query and gate rows of each head lie together, hence twice the heads.
-    "self_attn.q_proj.weight": [2 * queries, hidden],
-    "self_attn.k_proj.weight": [keys, hidden],
-    "self_attn.v_proj.weight": [keys, hidden],
-    "self_attn.o_proj.weight": [hidden, queries],
-    "self_attn.q_norm.weight": [headDim],
-    "self_attn.k_norm.weight": [headDim],
-  };
-}
-
-function linearAttentionShapes(config: CheckpointConfig): Record<string, Shape> {
-  const { hiddenSize: hidden, linearNumValueHeads: heads } = config;
-  const values = heads * config.linearValueHeadDim;
-  const channels = 2 * config.linearNumKeyHeads * config.linearKeyHeadDim + values;
-  return {
-    "linear_attn.in_proj_qkv.weight": [channels, hidden],
-    "linear_attn.in_proj_z.weight": [values, hidden],
-    "linear_attn.in_proj_b.weight": [heads, hidden],
-    "linear_attn.in_proj_a.weight": [heads, hidden],
-    "linear_attn.conv1d.weight": [channels, 1, config.linearConvKernelDim],
-    "linear_attn.A_log": [heads],
-    "linear_attn.dt_bias": [heads],
-    "linear_attn.norm.weight": [config.linearValueHeadDim],
-    "linear_attn.out_proj.weight": [hidden, values],
-  };
-}
-
-function draftHeadShapes({ hiddenSize: hidden }: CheckpointConfig): Record<string, Shape> {
-  return {
-    "fc.weight": [hidden, 2 * hidden],
-    "norm.weight": [hidden],
-    "pre_fc_norm_hidden.weight": [hidden],
-    "pre_fc_norm_embedding.weight": [hidden],
-  };
-}
-
-function compressorShapes(hidden: number, compressor: CompressorType): Record<string, Shape> {
-  if (compressor === "linear") return { "linear.weight": [hidden, 2 * hidden], "linear.bias": [hidden] };
-  return {
-    "mlp.0.weight": [2 * hidden, 2 * hidden],
-    "mlp.0.bias": [2 * hidden],
-    "mlp.2.weight": [hidden, 2 * hidden],
-    "mlp.2.bias": [hidden],
-  };
-}
-
-function checkNothingMissing({ tensors }: LayoutInput, expected: ReadonlyMap<string, Shape>): void {
+function checkNothingMissing({ configFile, tensors }: LayoutInput, expected: Expected): void {
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   if (missing.length === 0) return;
   throw new ModelError(
     "missingTensor",
-    `The model lacks ${missing.length} of ${expected.size} tensors: ${listNames(missing)}. Fetch or merge it again.`,
+    `The model of ${configFile} lacks ${missing.length} of ${expected.size} tensors: ${listNames(missing)}. Fetch or merge it again.`,
   );
 }
 
 /** One telling tensor per hyper-parameter: if that one disagrees, it is the config that is wrong. */
-function checkDimensions({ config, configFile, tensors }: LayoutInput): void {
+function checkDimensions({ config, configFile, fieldNames: names, tensors }: LayoutInput, expected: Expected): void {
   const full = `model.layers.${config.layerTypes.indexOf("full_attention")}.self_attn.`;
   const linear = `model.layers.${config.layerTypes.indexOf("linear_attention")}.linear_attn.`;
-  const { headDim, linearNumValueHeads, linearValueHeadDim } = config;
-  const keyChannels = 2 * config.linearNumKeyHeads * config.linearKeyHeadDim;
-  const checks: readonly [field: string, value: number, tensor: string, axis: number, implied: number][] = [
-    ["vocab_size", config.vocabSize, "model.embed_tokens.weight", 0, config.vocabSize],
-    ["hidden_size", config.hiddenSize, "model.embed_tokens.weight", 1, config.hiddenSize],
-    ["intermediate_size", config.intermediateSize, "model.layers.0.mlp.gate_proj.weight", 0, config.intermediateSize],
-    ["head_dim", headDim, `${full}q_norm.weight`, 0, headDim],
-    [
-      "num_attention_heads",
-      config.numAttentionHeads,
-      `${full}q_proj.weight`,
-      0,
-      2 * config.numAttentionHeads * headDim,
-    ],
-    ["num_key_value_heads", config.numKeyValueHeads, `${full}k_proj.weight`, 0, config.numKeyValueHeads * headDim],
-    ["linear_value_head_dim", linearValueHeadDim, `${linear}norm.weight`, 0, linearValueHeadDim],
-    ["linear_num_value_heads", linearNumValueHeads, `${linear}A_log`, 0, linearNumValueHeads],
-    ["linear_conv_kernel_dim", config.linearConvKernelDim, `${linear}conv1d.weight`, 2, config.linearConvKernelDim],
-    [
-      "linear_num_key_heads × linear_key_head_dim",
-      keyChannels / 2,
-      `${linear}in_proj_qkv.weight`,
-      0,
-      keyChannels + linearNumValueHeads * linearValueHeadDim,
-    ],
+  const keyChannels = config.linearNumKeyHeads * config.linearKeyHeadDim;
+  const checks: readonly [field: string, value: number, tensor: string, axis: number][] = [
+    [names.vocabSize, config.vocabSize, "model.embed_tokens.weight", 0],
+    [names.hiddenSize, config.hiddenSize, "model.embed_tokens.weight", 1],
+    [names.intermediateSize, config.intermediateSize, "model.layers.0.mlp.gate_proj.weight", 0],
+    [names.headDim, config.headDim, `${full}q_norm.weight`, 0],
+    [names.numAttentionHeads, config.numAttentionHeads, `${full}q_proj.weight`, 0],
+    [names.numKeyValueHeads, config.numKeyValueHeads, `${full}k_proj.weight`, 0],
+    [names.linearValueHeadDim, config.linearValueHeadDim, `${linear}norm.weight`, 0],
+    [names.linearNumValueHeads, config.linearNumValueHeads, `${linear}A_log`, 0],
+    [names.linearConvKernelDim, config.linearConvKernelDim, `${linear}conv1d.weight`, 2],
+    [`${names.linearNumKeyHeads} × ${names.linearKeyHeadDim}`, keyChannels, `${linear}in_proj_qkv.weight`, 0],
   ];
-  for (const [field, value, name, axis, implied] of checks) {
+  for (const [field, value, name, axis] of checks) {
     const shape = tensors.get(name)?.shape;
-    if (!shape || shape[axis] === implied) continue;
+    const implied = expected.get(name)?.[axis];
+    if (!shape || implied === undefined || shape[axis] === implied) continue;
     const means = implied === value ? "" : ` (${implied} in dimension ${axis})`;
     throw badConfig(configFile, `says ${field} ${value}${means}, but tensor ${name} has shape [${shape.join(", ")}]`);
   }
 }
 
-function checkShapes({ tensors }: LayoutInput, expected: ReadonlyMap<string, Shape>): void {
+function checkShapes({ tensors }: LayoutInput, expected: Expected): void {
   for (const [name, shape] of expected) {
     const found = tensors.get(name);
     if (!found || sameShape(found.shape, shape)) continue;
@@ -255,22 +186,18 @@ function checkShapes({ tensors }: LayoutInput, expected: ReadonlyMap<string, Sha
   }
 }
 
-function checkNothingUnknown(
-  { tensors }: LayoutInput,
-  expected: ReadonlyMap<string, Shape>,
-  compressor: CompressorType | undefined,
-): void {
+function checkNothingUnknown({ configFile, tensors }: LayoutInput, expected: Expected, config: ModelConfig): void {
   const unknown = [...tensors.keys()].filter(
     // Qwen3.5's own multi-token head is not used without the other PIPO modules.
-    (name) => !expected.has(name) && !(compressor === undefined && name.startsWith("mtp.")),
+    (name) => !expected.has(name) && !(config.pipo === undefined && name.startsWith("mtp.")),
   );
   if (unknown.length === 0) return;
   throw new ModelError(
     "unsupported",
-    `The model holds ${unknown.length} tensors that this engine does not know: ${listNames(unknown)}. It would not compute what the model means.`,
+    `The model of ${configFile} holds ${unknown.length} tensors that this engine does not know: ${listNames(unknown)}. It would not compute what the model means.`,
   );
 }
 
-export function sameShape(a: Shape, b: Shape): boolean {
+function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }

@@ -1,52 +1,68 @@
-import { stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import type { DiskDtype, TensorRef } from "../engine/addon.js";
-import { configSchema, readConfig, type CheckpointConfig } from "./config.js";
-import { isMissing, ioError, listNames, parseJson, readJsonIfExists, readText } from "../files.js";
-import { ModelError } from "../modelError.js";
-import { readSafetensors, type SafetensorsFile, type StoredTensor } from "./safetensors.js";
-
-/** A checkpoint directory as it lies on disk: what its config says and where each text tensor is. */
-export interface Checkpoint {
-  readonly directory: string;
-  readonly configFile: string;
-  readonly configText: string;
-  readonly config: CheckpointConfig;
-  /** By canonical name: `model.` for the backbone, `mtp.`, `compressor.`, `confidence_head.`, `lm_head.` at top level. */
-  readonly tensors: ReadonlyMap<string, TensorRef>;
-  readonly files: readonly SafetensorsFile[];
-}
+import type { DiskDtype, TensorRef } from "../../engine/addon.js";
+import { listNames, parseJson, readJsonIfExists, readText, readTextIfExists } from "../../files.js";
+import { ModelError } from "../../modelError.js";
+import { plainText } from "../../plainText.js";
+import { tokenizerSource } from "../../tokenizer/tokenizerJson.js";
+import { configSchema, readConfig } from "../config.js";
+import type { FieldNames } from "../layout.js";
+import type { AboutModel, CheckpointSource } from "../source.js";
+import { readSafetensors, type SafetensorsFile, type StoredTensor } from "./header.js";
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+/** Beyond any model; an index must not make thousands of files be opened at once. */
+const maxShards = 512;
 
 /** Reads `config.json` and all safetensors headers of a directory. Errors name the file. */
-export async function readCheckpoint(directory: string): Promise<Checkpoint> {
-  await requireDirectory(directory);
+export async function readSafetensorsSource(directory: string): Promise<CheckpointSource> {
   const configFile = path.join(directory, "config.json");
   const configText = await readText(configFile);
   const config = readConfig(parseJson(configFile, configText, configSchema), configFile);
-  const files = await readWeightFiles(directory);
-  return { directory, configFile, configText, config, tensors: canonicalTensors(files), files };
+  const [files, about, tokenizer] = await Promise.all([
+    readWeightFiles(directory),
+    aboutOf(directory),
+    tokenizerSource(directory),
+  ]);
+  return {
+    format: "safetensors",
+    place: directory,
+    configFile,
+    configText,
+    config,
+    fieldNames,
+    tensors: canonicalTensors(files),
+    files,
+    about,
+    tokenizer,
+  };
 }
 
-async function requireDirectory(directory: string): Promise<void> {
-  const found = await stat(directory).catch((error: unknown) => {
-    if (isMissing(error)) throw new ModelError("io", `${directory} does not exist. Give the directory of a model.`);
-    throw ioError(directory, error);
-  });
-  if (!found.isDirectory()) {
-    throw new ModelError("io", `${directory} is not a directory. Give the directory that holds config.json.`);
-  }
-}
+const fieldNames: FieldNames = {
+  layerTypes: "num_hidden_layers",
+  vocabSize: "vocab_size",
+  hiddenSize: "hidden_size",
+  intermediateSize: "intermediate_size",
+  headDim: "head_dim",
+  numAttentionHeads: "num_attention_heads",
+  numKeyValueHeads: "num_key_value_heads",
+  linearKeyHeadDim: "linear_key_head_dim",
+  linearValueHeadDim: "linear_value_head_dim",
+  linearNumKeyHeads: "linear_num_key_heads",
+  linearNumValueHeads: "linear_num_value_heads",
+  linearConvKernelDim: "linear_conv_kernel_dim",
+};
 
 async function readWeightFiles(directory: string): Promise<readonly SafetensorsFile[]> {
   const indexFile = path.join(directory, "model.safetensors.index.json");
   const index = await readJsonIfExists(indexFile, indexSchema);
   if (index === undefined) return [await readSafetensors(path.join(directory, "model.safetensors"))];
   const names = [...new Set(Object.values(index.weight_map))].sort();
-  const bad = names.find((name) => path.basename(name) !== name);
-  if (bad !== undefined) throw new ModelError("badFile", `${indexFile} names the file ${bad} outside its directory.`);
+  const bad = names.find((name) => path.basename(name) !== name || ["", ".", ".."].includes(name));
+  if (bad !== undefined)
+    throw new ModelError("badFile", `${indexFile} names the file ${plainText(bad)} outside its directory.`);
+  if (names.length > maxShards)
+    throw new ModelError("badFile", `${indexFile} names ${names.length} files; at most ${maxShards} are read.`);
   const files = await Promise.all(names.map((name) => readSafetensors(path.join(directory, name))));
   checkIndex(indexFile, index.weight_map, files);
   return files;
@@ -76,7 +92,7 @@ function canonicalTensors(files: readonly SafetensorsFile[]): ReadonlyMap<string
     if (before) {
       throw new ModelError(
         "badFile",
-        `${tensor.file} holds tensor ${name}, which ${before.file} holds too. Fetch the model again.`,
+        `${tensor.file} holds tensor ${plainText(name)}, which ${before.file} holds too. Fetch the model again.`,
       );
     }
     tensors.set(name, toTensorRef(tensor));
@@ -95,7 +111,7 @@ export function toTensorRef(tensor: StoredTensor): TensorRef {
   if (!isDiskDtype(dtype)) {
     throw new ModelError(
       "unsupported",
-      `${file} stores tensor ${name} as ${dtype}; the engine reads F32, BF16 and F16. Use such a checkpoint.`,
+      `${file} stores tensor ${plainText(name)} as ${dtype}; of safetensors files F32, BF16 and F16 are read. Use such a checkpoint.`,
     );
   }
   return { file, offset, bytes, dtype, shape };
@@ -103,4 +119,27 @@ export function toTensorRef(tensor: StoredTensor): TensorRef {
 
 function isDiskDtype(dtype: string): dtype is DiskDtype {
   return dtype === "F32" || dtype === "BF16" || dtype === "F16";
+}
+
+const templateSchema = z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]);
+const tokenizerConfigSchema = z.looseObject({ chat_template: templateSchema.nullish() });
+
+const id = z.number().int().min(0);
+const generationSchema = z.object({ eos_token_id: z.union([id, z.array(id).max(64)]).nullish() });
+
+async function aboutOf(directory: string): Promise<AboutModel> {
+  const [template, tokenizerConfig, generation] = await Promise.all([
+    readTextIfExists(path.join(directory, "chat_template.jinja")),
+    readJsonIfExists(path.join(directory, "tokenizer_config.json"), tokenizerConfigSchema),
+    readJsonIfExists(path.join(directory, "generation_config.json"), generationSchema),
+  ]);
+  const listed = tokenizerConfig?.chat_template ?? undefined;
+  const named = typeof listed === "string" ? listed : listed?.find(({ name }) => name === "default")?.template;
+  const eos = generation?.eos_token_id;
+  return {
+    name: path.basename(path.resolve(directory)),
+    license: undefined,
+    chatTemplate: template ?? named,
+    endIds: eos == null ? [] : [eos].flat(),
+  };
 }
