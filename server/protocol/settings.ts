@@ -42,7 +42,7 @@ export interface EngineSettings {
   /** `background`: load soon after the editor starts; `firstRequest`: load when a suggestion is first asked for. */
   readonly start: EngineStart;
   /** What computes. `auto`: an NVIDIA GPU where one can be used and the model fits, else the processor. */
-  readonly device: EngineDevice;
+  readonly device: "auto" | "cpu" | "cuda";
   /** Weight format in memory; `auto` takes what the model recommends. */
   readonly dtype: "auto" | "f32" | "bf16" | "int8" | "int4" | "mix";
   /** Worker threads; 0 means all cores but one. */
@@ -52,8 +52,6 @@ export interface EngineSettings {
   /** Second tokens are kept from this confidence on, 0 to 1; null takes what the model recommends. */
   readonly threshold: number | null;
 }
-
-export type EngineDevice = "auto" | "cpu" | "cuda";
 
 export type EngineStart = "background" | "firstRequest";
 

@@ -1,12 +1,10 @@
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
 import { loadModel } from "./engine/engine.js";
 import { defaultCacheDirectory } from "./environment.js";
-import { describeError } from "./log.js";
+import { messageOf } from "./files.js";
 import { findModel } from "./models/catalogue.js";
-import { packageRoot } from "./packageRoot.js";
+import { packageVersion } from "./packageRoot.js";
 import { PipoServer, type ServerHost } from "./server.js";
 
 /** The language server program: `node server.js --stdio`, or started with node IPC by an editor. */
@@ -28,10 +26,5 @@ const host: ServerHost = {
 
 const connection = createConnection();
 // One failed request must not end the server; the editor's log says what happened.
-process.on("unhandledRejection", (error) => connection.console.error(`Unexpected: ${describeError(error)}`));
+process.on("unhandledRejection", (error) => connection.console.error(`Unexpected: ${messageOf(error)}`));
 PipoServer.listen(connection, host);
-
-function packageVersion(): string {
-  const file = path.join(packageRoot(), "package.json");
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
-}

@@ -15,12 +15,13 @@ import {
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
 import { ModelManager } from "./models/modelManager.js";
 import { CompletionService } from "./completion/service.js";
-import { StatusBoard } from "./completion/statusBoard.js";
+import { StatusReporter } from "./completion/statusReporter.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { followDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
-import { describeError, type Logger } from "./log.js";
+import { messageOf } from "./files.js";
+import type { Logger } from "./log.js";
 import type { OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
@@ -34,7 +35,7 @@ export class PipoServer {
   private readonly log: Logger;
   private readonly models: ModelManager;
   private readonly service: CompletionService;
-  private readonly status: StatusBoard;
+  private readonly status: StatusReporter;
 
   private constructor(
     private readonly connection: Connection,
@@ -42,7 +43,7 @@ export class PipoServer {
     openModel: OpenModel,
   ) {
     this.log = editorLog(connection);
-    this.status = new StatusBoard((status) => this.send(statusNotification.method, status));
+    this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
     this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
     this.service = new CompletionService(this.models, this.status, this.log);
   }
@@ -125,7 +126,7 @@ export class PipoServer {
   /** An editor that is gone is no reason to fail. */
   private send(method: string, params: unknown): void {
     this.connection.sendNotification(method, params).catch((error: unknown) => {
-      this.log.debug(`${method} was not sent: ${describeError(error)}`);
+      this.log.debug(`${method} was not sent: ${messageOf(error)}`);
     });
   }
 }

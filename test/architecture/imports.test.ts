@@ -33,7 +33,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/tokenizer",
   ],
   "server/src/prompt": ["server/src/checkpoints", "server/src/log", "server/src/tokenizer"],
-  "server/src/postprocess": ["server/src/completion/block", "server/src/completion/documentContext", "server/src/completion/loop"],
+  "server/src/document": [],
+  "server/src/postprocess": ["server/src/document"],
   "server/src/models": [
     "server/protocol",
     "server/src/checkpoints",
@@ -49,14 +50,23 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/protocol",
     "server/src/config",
     "server/src/context",
+    "server/src/document",
     "server/src/engine/engine",
     "server/src/engine/addon",
+    "server/src/files",
     "server/src/log",
     "server/src/models",
     "server/src/postprocess",
     "server/src/prompt",
   ],
-  "server/src/handlers": ["server/protocol", "server/src/completion", "server/src/config", "server/src/log"],
+  "server/src/handlers": [
+    "server/protocol",
+    "server/src/completion",
+    "server/src/config",
+    "server/src/document",
+    "server/src/files",
+    "server/src/log",
+  ],
 };
 
 describe("imports", () => {

@@ -1,10 +1,10 @@
 import type { ServerStatus } from "../../server/protocol/messages.js";
 import type { PipoSettings } from "../../server/protocol/settings.js";
-import { documentContext, type DocumentContext } from "../../server/src/completion/documentContext.js";
+import { documentContext, type DocumentContext } from "../../server/src/document/documentContext.js";
 import { ModelManager, type OpenModel } from "../../server/src/models/modelManager.js";
 import type { CompletionRequest, CompletionResult } from "../../server/src/completion/result.js";
 import { CompletionService } from "../../server/src/completion/service.js";
-import { StatusBoard } from "../../server/src/completion/statusBoard.js";
+import { StatusReporter } from "../../server/src/completion/statusReporter.js";
 import { defaultSettings } from "../../server/src/config/config.js";
 import { silentLogger } from "../../server/src/log.js";
 import { parseCursor } from "./cursor.js";
@@ -60,7 +60,7 @@ export class ServiceUnderTest {
 
   constructor(answer: (prompt: string) => FakeAnswer | string, options: FakeModelOptions = {}, open?: OpenModel) {
     this.model = new FakeModel((prompt) => this.withSpace(answer(prompt), prompt), options);
-    const board = new StatusBoard((status) => this.statuses.push(status));
+    const board = new StatusReporter((status) => this.statuses.push(status));
     this.models = new ModelManager(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
     this.service = new CompletionService(this.models, board, silentLogger);
     void this.models.configure(defaultSettings);

@@ -1,20 +1,21 @@
 import type { CompletionStatistics, CompletionTrace, GenerationTrace } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
-import { describeError, type Logger } from "../log.js";
+import { messageOf } from "../files.js";
+import type { Logger } from "../log.js";
 import { postprocess } from "../postprocess/pipeline.js";
 import type { Prompt } from "../prompt/build.js";
-import { extentRule, type ExtentRule } from "./block.js";
+import { extentRule, type ExtentRule } from "../document/extent.js";
 import { CompletionCache } from "./completionCache.js";
 import { type CompletionModel, decodeMode, maxBlockTokens, maxLineTokens, promptBudget } from "./completionModel.js";
-import { type DocumentContext, documentContext } from "./documentContext.js";
+import { type DocumentContext, documentContext } from "../document/documentContext.js";
 import { ExcludedFiles } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
 import type { ModelManager } from "../models/modelManager.js";
 import { RequestScheduler, withdrawalOf } from "./requestScheduler.js";
 import { type CompletionRequest, type CompletionResult, empty, type EmptyResult } from "./result.js";
 import { Statistics } from "./statistics.js";
-import type { StatusBoard } from "./statusBoard.js";
+import type { StatusReporter } from "./statusReporter.js";
 import { describeTrace, TraceRecorder } from "./trace.js";
 import { extentOf, refusalByTrigger } from "./trigger.js";
 import { TypedAsSuggested } from "./typedAsSuggested.js";
@@ -34,7 +35,7 @@ export class CompletionService {
 
   constructor(
     private readonly models: ModelManager,
-    private readonly status: StatusBoard,
+    private readonly status: StatusReporter,
     private readonly log: Logger,
   ) {}
 
@@ -44,8 +45,8 @@ export class CompletionService {
     const result = await this.scheduler
       .admit(request.document.uri, request.signal, (signal) => this.answer(request, signal, trace))
       .catch((error: unknown) => {
-        this.log.error(`A request failed: ${describeError(error)}`);
-        return empty("engineFailed", describeError(error));
+        this.log.error(`A request failed: ${messageOf(error)}`);
+        return empty("engineFailed", messageOf(error));
       });
     this.newestTrace = trace.finish(result);
     this.statistics.note(this.newestTrace);

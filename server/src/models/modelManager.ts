@@ -1,6 +1,7 @@
 import type { StatusAction } from "../../protocol/messages.js";
 import { backendInWords, DeviceError, type LoadedModel } from "../engine/engine.js";
-import { describeError, type Logger } from "../log.js";
+import { messageOf } from "../files.js";
+import type { Logger } from "../log.js";
 import { errorCodeOf } from "../modelError.js";
 import { type CompletionModel, type LoadSettings, prepareForCompletion } from "../completion/completionModel.js";
 
@@ -67,7 +68,7 @@ export class ModelManager {
     }
     this.failures += 1;
     if (this.failures >= maxFailures) {
-      const message = `The engine failed ${this.failures} times in a row: ${describeError(error)} Restart it.`;
+      const message = `The engine failed ${this.failures} times in a row: ${messageOf(error)} Restart it.`;
       void this.unload({ kind: "failed", message, action: "restartEngine" });
     }
   }
@@ -97,8 +98,8 @@ export class ModelManager {
       return model;
     } catch (error) {
       if (generation !== this.generation) return this.ready();
-      this.log.error(`The model could not be loaded: ${describeError(error)}`);
-      this.become({ kind: "failed", message: describeError(error), action: actionFor(error) });
+      this.log.error(`The model could not be loaded: ${messageOf(error)}`);
+      this.become({ kind: "failed", message: messageOf(error), action: actionFor(error) });
       return undefined;
     }
   }
@@ -126,7 +127,7 @@ export class ModelManager {
       session.close();
       await model.close();
     } catch (error) {
-      this.log.warn(`While unloading the model: ${describeError(error)}`);
+      this.log.warn(`While unloading the model: ${messageOf(error)}`);
     }
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { documentContext } from "../../../server/src/completion/documentContext.js";
+import { documentContext } from "../../../server/src/document/documentContext.js";
 import { budgetFor, fullBudget, type PromptBudget, PromptBuilder } from "../../../server/src/prompt/build.js";
 import { promptFormats } from "../../../server/src/prompt/registry.js";
 import { contextAt, requestAt } from "../../support/completion.js";

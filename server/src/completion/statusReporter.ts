@@ -29,7 +29,7 @@ const initial: ServerStatus = {
 };
 
 /** Brings the state of the model and the newest answer together into what the editor shows. */
-export class StatusBoard {
+export class StatusReporter {
   private model: ModelState = { kind: "idle" };
   private longWork = 0;
   private newest: CompletionTrace | undefined;
