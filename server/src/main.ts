@@ -1,6 +1,8 @@
 import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
+import { measureReadBandwidth } from "./engine/bandwidth.js";
 import { loadModel } from "./engine/engine.js";
+import { defaultThreads } from "./engine/threads.js";
 import { defaultCacheDirectory } from "./environment.js";
 import { messageOf } from "./files.js";
 import { findModel } from "./models/catalogue.js";
@@ -11,12 +13,13 @@ import { PipoServer, type ServerHost } from "./server.js";
 
 const host: ServerHost = {
   version: packageVersion(),
+  completion: { measureReadBandwidth },
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>
     loadModel(
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),
       {
         packedDirectory: options.cacheDir ?? defaultCacheDirectory(),
-        threads: engine.threads,
+        threads: engine.threads || defaultThreads(),
         device: engine.device,
         ...(engine.dtype !== "auto" && { dtype: engine.dtype }),
       },

@@ -14,7 +14,7 @@ import {
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
 import { ModelManager } from "./models/modelManager.js";
-import { CompletionService } from "./completion/service.js";
+import { type CompletionHost, CompletionService } from "./completion/service.js";
 import { StatusReporter } from "./completion/statusReporter.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { followDocuments } from "./handlers/documents.js";
@@ -27,6 +27,8 @@ import type { OpenModel } from "./models/modelManager.js";
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
   readonly version: string;
+  /** What the machine gives to completion. */
+  readonly completion: CompletionHost;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
 }
 
@@ -40,12 +42,13 @@ export class PipoServer {
   private constructor(
     private readonly connection: Connection,
     private readonly configuration: Configuration,
+    host: ServerHost,
     openModel: OpenModel,
   ) {
     this.log = editorLog(connection);
     this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
     this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
-    this.service = new CompletionService(this.models, this.status, this.log);
+    this.service = new CompletionService(this.models, this.status, this.log, host.completion);
   }
 
   /** Answers `initialize`, and from then on everything else. */
@@ -54,7 +57,7 @@ export class PipoServer {
       const options = (params.initializationOptions ?? {}) as ServerInitializationOptions;
       const log = editorLog(connection);
       const configuration = new Configuration(options.settings, pullFrom(connection, params), log);
-      const server = new PipoServer(connection, configuration, host.openModel(options, log));
+      const server = new PipoServer(connection, configuration, host, host.openModel(options, log));
       server.register(params);
       return initializeResult(host.version);
     });

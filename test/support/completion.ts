@@ -15,6 +15,7 @@ export interface RequestOptions {
   readonly languageId?: string;
   readonly invoked?: boolean;
   readonly completion?: Partial<PipoSettings["completion"]>;
+  readonly model?: Partial<PipoSettings["model"]>;
   readonly engine?: Partial<PipoSettings["engine"]>;
   readonly signal?: AbortSignal;
   /** Text before the cursor that the selected entry replaces, and the entry. */
@@ -34,6 +35,7 @@ export function requestAt(marked: string, options: RequestOptions = {}): Complet
     settings: {
       ...defaultSettings,
       completion: { ...defaultSettings.completion, ...options.completion },
+      model: { ...defaultSettings.model, ...options.model },
       engine: { ...defaultSettings.engine, ...options.engine },
     },
     signal: options.signal ?? new AbortController().signal,

@@ -9,8 +9,8 @@ import type { TokenTable } from "../tokenizer/tokenTable.js";
 export interface ModelCard {
   readonly name: string;
   readonly version: string;
-  /** Order of the fill-in-the-middle parts: suffix first (`spm`, or `joined` with no token before the middle) or prefix first (`psm`). */
-  readonly fimFormat: "joined" | "spm" | "psm";
+  /** Row of the table of fill-in-the-middle formats that the model names itself; undefined where its name has to do. */
+  readonly fimFormat: string | undefined;
   /** Gate threshold that the model was tuned for. */
   readonly defaultThreshold: number;
   /** Threshold of the pre-gate; 0: off. */
@@ -22,6 +22,8 @@ export interface ModelCard {
   readonly contextPairs: number;
   /** Most tokens after the cursor that the model was trained with; undefined where nothing is said. */
   readonly maxSuffixTokens: number | undefined;
+  /** Lines of which the model is less sure, 0 to 1, are better not shown; undefined where nothing was measured. */
+  readonly minConfidence?: number | undefined;
   readonly license: string;
 }
 
@@ -31,13 +33,14 @@ const id = z.number().int().min(0);
 const cardSchema = z.object({
   name: z.string().min(1),
   version: z.string().nullish(),
-  fimFormat: z.enum(["joined", "spm", "psm"]).nullish(),
+  fimFormat: z.string().min(1).max(40).nullish(),
   defaultThreshold: z.number().nullish(),
   preGateThreshold: z.number().nullish(),
   padTokenId: id.nullish(),
   stopTokenIds: z.array(id).nullish(),
   contextPairs: z.number().int().positive().nullish(),
   maxSuffixTokens: z.number().int().min(0).nullish(),
+  minConfidence: z.number().min(0).max(1).nullish(),
   license: z.string().nullish(),
 });
 type CardFile = z.infer<typeof cardSchema>;
@@ -67,13 +70,14 @@ export async function readCard(
   return {
     name: file?.name ?? path.basename(path.resolve(directory)),
     version: file?.version ?? "unknown",
-    fimFormat: file?.fimFormat ?? "psm",
+    fimFormat: file?.fimFormat ?? undefined,
     defaultThreshold: file?.defaultThreshold ?? paperThreshold,
     preGateThreshold: file?.preGateThreshold ?? 0,
     padTokenId: file?.padTokenId ?? defaultPad(config, tokens),
     stopTokenIds: file?.stopTokenIds ?? (await defaultStopIds(directory, tokens)),
     contextPairs: Math.min(file?.contextPairs ?? defaultContextPairs, config.maxPositions),
     maxSuffixTokens: file?.maxSuffixTokens ?? undefined,
+    minConfidence: file?.minConfidence ?? undefined,
     license: file?.license ?? "unknown",
   };
 }

@@ -448,7 +448,7 @@ describe("card", () => {
     writeFileSync(path.join(directory, "generation_config.json"), '{"eos_token_id": [5, 288]}');
     const { card } = await describeModel(directory);
     expect(card).toMatchObject({
-      fimFormat: "psm",
+      fimFormat: undefined,
       defaultThreshold: 0.95,
       padTokenId: 288,
       stopTokenIds: [5, 288],
