@@ -25,6 +25,8 @@ export interface ModelCard {
   readonly contextPairs: number;
   /** Most tokens after the cursor that the model was trained with; undefined where nothing is said. */
   readonly maxSuffixTokens: number | undefined;
+  /** Lines of which the model is less sure, 0 to 1, are better not shown; undefined where nothing was measured. */
+  readonly minConfidence?: number | undefined;
   /** A Jinja template for chats; undefined where the model has none. */
   readonly chatTemplate: string | undefined;
   readonly license: string;
@@ -38,13 +40,14 @@ const leastContextPairs = 16;
 const cardSchema = z.object({
   name: z.string().min(1),
   version: z.string().nullish(),
-  fimFormat: z.string().nullish(),
+  fimFormat: z.string().min(1).max(40).nullish(),
   defaultThreshold: z.number().nullish(),
   preGateThreshold: z.number().nullish(),
   padTokenId: id.nullish(),
   stopTokenIds: z.array(id).max(64).nullish(),
   contextPairs: z.number().int().min(leastContextPairs).nullish(),
   maxSuffixTokens: z.number().int().min(0).nullish(),
+  minConfidence: z.number().min(0).max(1).nullish(),
   license: z.string().nullish(),
 });
 type CardFile = z.infer<typeof cardSchema>;
@@ -105,6 +108,7 @@ export async function readCard(
     stopTokenIds: checkedStopIds(file?.stopTokenIds ?? defaultStopIds(about.endIds, tokenizer), config, place),
     contextPairs: Math.min(file?.contextPairs ?? defaultContextPairs, config.maxPositions),
     maxSuffixTokens: file?.maxSuffixTokens ?? undefined,
+    minConfidence: file?.minConfidence ?? undefined,
     chatTemplate: about.chatTemplate,
     license: file?.license ?? about.license ?? "unknown",
   };
@@ -150,13 +154,13 @@ function checkedStopIds(
 
 /** Ids from here on are padding rows of the output matrix. */
 export function realVocabSize(
-  { config, configFile }: Pick<CheckpointSource, "config" | "configFile">,
+  { config, configFile, fieldNames }: Pick<CheckpointSource, "config" | "configFile" | "fieldNames">,
   tokenizer: Tokenizer | undefined,
 ): number {
   if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
     throw new ModelError(
       "badConfig",
-      `${configFile}: the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but the vocabulary has ${config.vocabSize} rows (vocab_size). Use the tokenizer of this model.`,
+      `${path.dirname(configFile)}: the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but ${path.basename(configFile)} says ${fieldNames.vocabSize} ${config.vocabSize}. Use the tokenizer of this model.`,
     );
   }
   const qwen = config.vocabSize === qwenVocabSize ? qwenRealVocabSize : undefined;

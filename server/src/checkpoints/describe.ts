@@ -45,8 +45,9 @@ export async function describeModel(place: string, options: DescribeOptions): Pr
   const tensors = adapter ? applyAdapter(source.tensors, adapter) : source.tensors;
   const input = { ...source, tensors };
   const layout = decideLayout(input);
+  const realSize = realVocabSize(source, tokenizer);
   const card = await readCard(cardDirectory(base, source, adapter), source, tokenizer);
-  const config = toModelConfig(source, layout, card, tokenizer);
+  const config = toModelConfig(source, layout, card, realSize);
   const names = checkTensors(input, config, options.tensorTable);
   const description: ModelDescription = {
     name: card.name,
@@ -110,13 +111,13 @@ function toModelConfig(
   source: CheckpointSource,
   { compressor, preGate, tieWordEmbeddings }: Layout,
   card: ModelCard,
-  tokenizer: Tokenizer | undefined,
+  realSize: number,
 ): ModelConfig {
   const { config, place } = source;
   return {
     family: config.family,
     vocabSize: config.vocabSize,
-    realVocabSize: realVocabSize(source, tokenizer),
+    realVocabSize: realSize,
     hiddenSize: config.hiddenSize,
     intermediateSize: config.intermediateSize,
     layerTypes: config.layerTypes,
@@ -138,7 +139,13 @@ function toModelConfig(
     linearNumValueHeads: config.linearNumValueHeads,
     tieWordEmbeddings,
     maxPositions: config.maxPositions,
-    ...(compressor && { pipo: { compressor, padTokenId: requirePad(card, config.vocabSize, place), preGate } }),
+    ...(compressor && {
+      pipo: {
+        compressor,
+        padTokenId: requirePad(card, config.vocabSize, place),
+        ...(preGate && { preGate }),
+      },
+    }),
   };
 }
 

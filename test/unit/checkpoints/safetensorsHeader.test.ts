@@ -1,7 +1,7 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { readSafetensors } from "../../../server/src/checkpoints/safetensors.js";
+import { readSafetensors } from "../../../server/src/checkpoints/safetensors/header.js";
 import { copyOfGolden, temporaryDirectory, writeSafetensors, type Header } from "../../support/modelFiles.js";
 
 const good: Header = {

@@ -1,5 +1,7 @@
 import type { DocumentContext } from "./documentContext.js";
-import type { Extent } from "./trigger.js";
+
+/** How far a suggestion may reach: to the end of the line, or over a block. */
+export type Extent = "line" | "block";
 
 /**
  * Where a suggestion ends. One line: at its line break. A block: at a blank line, before a line that is

@@ -8,8 +8,16 @@ import {
 import { backendInWords } from "../engine/engine.js";
 import type { ModelState } from "../models/modelManager.js";
 
-/** Reasons that concern a whole document rather than one keystroke. */
-const documentReasons: ReadonlySet<EmptyReason> = new Set(["disabled", "excludedFile", "notTextDocument", "binaryContent"]);
+/** Reasons that concern a whole document, or the model, rather than one keystroke. */
+const lastingReasons: ReadonlySet<EmptyReason> = new Set([
+  "disabled",
+  "excludedFile",
+  "notTextDocument",
+  "binaryContent",
+  "noFillInMiddle",
+]);
+/** Reasons that say nothing any more once another model is there. */
+const modelReasons: ReadonlySet<EmptyReason | null> = new Set(["engineFailed", "noFillInMiddle"] as const);
 /** Shorter work is not shown, or the editor would flicker at every keystroke. */
 const busyAfterMs = 150;
 /** Reasons of an answer that nobody reads any more. */
@@ -29,7 +37,7 @@ const initial: ServerStatus = {
 };
 
 /** Brings the state of the model and the newest answer together into what the editor shows. */
-export class StatusBoard {
+export class StatusReporter {
   private model: ModelState = { kind: "idle" };
   private longWork = 0;
   private newest: CompletionTrace | undefined;
@@ -41,7 +49,7 @@ export class StatusBoard {
   modelChanged(state: ModelState): void {
     this.model = state;
     // What an older model could not do says nothing about the new one.
-    if (state.kind !== "failed" && reasonOf(this.newest) === "engineFailed") this.newest = undefined;
+    if (state.kind !== "failed" && modelReasons.has(reasonOf(this.newest))) this.newest = undefined;
     this.update();
   }
 
@@ -89,7 +97,7 @@ export class StatusBoard {
       case "failed":
         return { ...status, message: this.model.message, action: this.model.action };
       case "ready": {
-        const { info, card } = this.model.model.model;
+        const { info, card } = this.model.model;
         return { ...status, model: card.name, backend: backendInWords(info), backendNote: info.backendNote ?? null };
       }
     }
@@ -108,7 +116,7 @@ export class StatusBoard {
     if (this.model.kind === "failed") return "error";
     if (this.model.kind === "loading") return "loading";
     if (this.longWork > 0) return "busy";
-    if (reason !== null && documentReasons.has(reason)) return "disabled";
+    if (reason !== null && lastingReasons.has(reason)) return "disabled";
     return this.model.kind === "ready" ? "ready" : "starting";
   }
 }

@@ -4,7 +4,7 @@ import {
   fileNameOf,
   maxPrefixLength,
   maxSuffixLength,
-} from "../../../server/src/completion/documentContext.js";
+} from "../../../server/src/document/documentContext.js";
 import { contextAt, requestAt } from "../../support/completion.js";
 
 describe("the view of a document", () => {

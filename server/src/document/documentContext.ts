@@ -1,4 +1,4 @@
-import type { CompletionRequest, DocumentText } from "./result.js";
+import type { DocumentPlace, DocumentText } from "./document.js";
 
 /**
  * Read-only view of a document around the cursor. Line breaks are `\n` whatever the document has, because
@@ -33,10 +33,10 @@ const longLineStep = 1_024;
 
 export type ContextProblem = "invalidPosition" | "binaryContent" | "selectedCompletionMismatch";
 
-export function documentContext(request: CompletionRequest): DocumentContext | ContextProblem {
-  const { document, selected, offset } = request;
+export function documentContext(place: DocumentPlace): DocumentContext | ContextProblem {
+  const { document, selected, offset } = place;
   const { text } = document;
-  const problem = checkPosition(text, offset) ?? checkSelected(request);
+  const problem = checkPosition(text, offset) ?? checkSelected(place);
   if (problem !== undefined) return problem;
 
   const replaceStart = selected?.start ?? offset;
@@ -90,7 +90,7 @@ function checkPosition(text: DocumentText, offset: number): ContextProblem | und
   return inside && !splitsCharacter(text, offset) ? undefined : "invalidPosition";
 }
 
-function checkSelected({ document, offset, selected }: CompletionRequest): ContextProblem | undefined {
+function checkSelected({ document, offset, selected }: DocumentPlace): ContextProblem | undefined {
   if (selected === undefined) return undefined;
   const { start, end, text } = selected;
   if (!(0 <= start && start <= offset && offset <= end && end <= document.text.length)) return "selectedCompletionMismatch";

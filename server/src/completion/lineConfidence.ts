@@ -12,7 +12,7 @@ interface Line {
  * How sure the model is of each line that it writes: the geometric mean of the probabilities of the line's first
  * tokens. A step that breaks a line counts for the new one.
  */
-export class Sureness {
+export class LineConfidence {
   private readonly first: Line = { start: 0, logprobs: 0, tokens: 0 };
   private line = this.first;
   private text = "";

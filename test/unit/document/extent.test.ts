@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { endOfExtent, extentRule, indentationWidth, nextFilledLine } from "../../../server/src/completion/block.js";
+import { endOfExtent, extentRule, indentationWidth, nextFilledLine } from "../../../server/src/document/extent.js";
 import { extentOf, refusalByTrigger } from "../../../server/src/completion/trigger.js";
 import { defaultSettings } from "../../../server/src/config/config.js";
 import { contextAt } from "../../support/completion.js";
