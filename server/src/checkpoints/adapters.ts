@@ -35,8 +35,8 @@ const adapterSchema = z.object({
   use_rslora: z.boolean().nullish(),
   use_dora: z.boolean().nullish(),
   fan_in_fan_out: z.boolean().nullish(),
-  layer_replication: z.unknown(),
-  alora_invocation_tokens: z.unknown(),
+  layer_replication: z.unknown().optional(),
+  alora_invocation_tokens: z.unknown().optional(),
   rank_pattern: pattern,
   alpha_pattern: pattern,
 });
