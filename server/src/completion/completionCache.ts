@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { DocumentContext } from "./documentContext.js";
+import type { DocumentContext } from "../document/documentContext.js";
 
 /** Documents' places that are remembered. */
 const maxPlaces = 256;

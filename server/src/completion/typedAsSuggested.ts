@@ -1,4 +1,4 @@
-import type { DocumentContext } from "./documentContext.js";
+import type { DocumentContext } from "../document/documentContext.js";
 
 /** The suggestion that a document shows, and where. */
 interface ShownSuggestion {

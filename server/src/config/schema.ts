@@ -31,16 +31,19 @@ export const settingsSchema = z.object({
   completion: z
     .object({
       enabled: z.boolean().default(true),
-      minConfidence: z.number().min(0).max(1).default(0.6),
+      minConfidence: z.number().min(0).max(1).nullable().default(null),
       multiline: z.enum(["auto", "never"]).default("auto"),
       maxLines: z.number().int().min(1).max(50).default(8),
-      timeLimitMs: z.number().int().min(50).max(60_000).default(800),
+      timeLimitMs: z.number().int().min(50).max(60_000).nullable().default(null),
       exclude: z.array(z.string()).default([...defaultExclude]),
     })
     .prefault({}),
   model: z
     .object({
       path: z.string().default(""),
+      fimFormat: z
+        .enum(["auto", "joined", "spm", "qwen", "starcoder", "deepseek", "mellum", "seed", "codellama", "codestral"])
+        .default("auto"),
     })
     .prefault({}),
   engine: z

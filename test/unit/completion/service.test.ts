@@ -15,9 +15,15 @@ describe("a suggestion", () => {
       suggestion: { id: "1", text: "a + b;", start: 30, end: 30, source: "model" },
     });
     expect(model.prompts[0]).toBe(
-      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return<|fim_middle|>",
+      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return <|fim_middle|>",
     );
-    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 7, steps: 4, accepted: 3 });
+    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 6, steps: 3, accepted: 3 });
+  });
+
+  it("comes without the space that the model has to write first, where its format wants it so", async () => {
+    const test = new ServiceUnderTest(() => "a + b;", { fimFormat: "joined" });
+    expect(await test.text("function add(a, b) {\n  return █\n}\n")).toBe("a + b;");
+    expect(test.model.prompts[0]).toMatch(/\n {2}return$/);
   });
 
   it.each([
@@ -314,12 +320,47 @@ describe("a model that does not work", () => {
     expect(await test.text("x = █")).toBe("1");
   });
 
-  it("is refused when its tokenizer has no fill-in-the-middle tokens, and freed", async () => {
+});
+
+describe("a model that cannot fill in the middle", () => {
+  it("is loaded, and completion says that it does not use it, and why", async () => {
+    const test = new ServiceUnderTest(() => "1", { name: "chatty", fimFormat: undefined });
+    expect(await test.complete("x = █")).toMatchObject({
+      reason: "noFillInMiddle",
+      detail: expect.stringMatching(/^chatty is not known to be trained .*pipo\.model\.fimFormat/),
+    });
+    expect(test.statuses.at(-1)).toMatchObject({ state: "disabled", model: "chatty", message: expect.stringContaining("chatty") });
+    expect(test.model.closed).toBe(false);
+    expect(test.model.requests).toHaveLength(0);
+  });
+
+  it("is used when the user names its format, without loading it again", async () => {
+    let loads = 0;
+    const test: ServiceUnderTest = new ServiceUnderTest(() => "1", { fimFormat: undefined }, async () => {
+      loads += 1;
+      return test.model;
+    });
+    expect(await test.text("x = █")).toBe("(noFillInMiddle)");
+    expect(await test.text("x = █", { model: { fimFormat: "qwen" } })).toBe("1");
+    expect(test.model.prompts[0]).toBe("<|fim_prefix|>x = <|fim_suffix|><|fim_middle|>");
+    expect(test.statuses.at(-1)).toMatchObject({ state: "ready", reason: null, message: null });
+    expect(loads).toBe(1);
+  });
+
+  it("names the token that its tokenizer lacks", async () => {
     const { CharacterTokenizer } = await import("../../support/fakeEngine.js");
     const tokenizer = new CharacterTokenizer(["<|fim_middle|>"]);
     const test = new ServiceUnderTest(() => "1", { tokenizer });
-    expect(await test.complete("x = █")).toMatchObject({ reason: "engineFailed", detail: expect.stringContaining("<|fim_middle|>") });
-    expect(test.model.closed).toBe(true);
+    expect(await test.complete("x = █")).toMatchObject({ reason: "noFillInMiddle", detail: expect.stringContaining("<|fim_middle|>") });
+  });
+
+  it("is let go of with its session when it is asked in another format, or unloaded", async () => {
+    const test = new ServiceUnderTest(() => "1");
+    await test.text("x = █");
+    await test.text("y = █", { model: { fimFormat: "qwen" } });
+    expect(test.model.sessionsClosed).toBe(1);
+    await test.models.unload();
+    expect(test.model.sessionsClosed).toBe(2);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { extentRule } from "../../../server/src/completion/block.js";
+import { extentRule } from "../../../server/src/document/extent.js";
 import { extentOf } from "../../../server/src/completion/trigger.js";
 import { defaultSettings } from "../../../server/src/config/config.js";
 import { filters } from "../../../server/src/postprocess/pipeline.js";

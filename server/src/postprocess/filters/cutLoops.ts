@@ -1,4 +1,4 @@
-import { startOfLoop } from "../../completion/loop.js";
+import { startOfLoop } from "../../document/loop.js";
 import type { Filter } from "../filter.js";
 
 /** Ends the text where a line goes round in circles, without the separator that would lead into the next round. */
