@@ -3,7 +3,7 @@ import type { PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { messageOf } from "../files.js";
 import type { Logger } from "../log.js";
-import { postprocess } from "../postprocess/pipeline.js";
+import { postprocess, refit } from "../postprocess/pipeline.js";
 import type { Prompt } from "../prompt/build.js";
 import { extentRule, type ExtentRule } from "../document/extent.js";
 import { CompletionCache } from "./completionCache.js";
@@ -121,8 +121,7 @@ export class CompletionService {
         ? ([this.cache.get(context), "completionCache"] as const)
         : ([rest, "typedAsSuggested"] as const);
     if (text === undefined) return undefined;
-    // The editor may have closed a bracket meanwhile, so the text meets the document once more.
-    const fitted = postprocess(text, { document: context, rule: ruleFor(request, context) }).text;
+    const fitted = refit(text, { document: context, rule: ruleFor(request, context) });
     return fitted === "" ? undefined : this.suggestion(context, fitted, source, id);
   }
 
