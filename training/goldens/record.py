@@ -32,20 +32,27 @@ class PairCase(NamedTuple):
     pre_gate_threshold: float | None = None
 
 
-def record(model: PipoModel, prompt_lengths: tuple[int, ...], seed: int, text: GoldenText, variety: int = 1) -> dict:
+def record(
+    model: PipoModel,
+    prompt_lengths: tuple[int, ...],
+    seed: int,
+    text: GoldenText,
+    variety: int = 1,
+    top_gap: float = MIN_TOP_GAP,
+) -> dict:
     """Fills `text` with everything and returns what `golden.json` holds (no hidden vectors).
 
-    Ungated and plain decodes have at least `variety` different tokens.
+    Ungated and plain decodes have at least `variety` different tokens; best logits are `top_gap` apart.
     """
     generator = torch.Generator().manual_seed(seed + 1000)
     document: dict = {"inspect": [], "decode": []}
     for case, length in enumerate(prompt_lengths):
         if model.is_pair_model:
-            ids = _clear_prompt(model, length, generator, pairs=True)
+            ids = _clear_prompt(model, length, generator, True, top_gap)
             _pair_text(text, f"pair.{case}", model, ids)
             document["inspect"].append({"ids": ids, **inspect_pairs(model, ids, TOP)})
         plain_length = length // 2 if model.is_pair_model else length
-        ids = _clear_prompt(model, plain_length, generator, pairs=False)
+        ids = _clear_prompt(model, plain_length, generator, False, top_gap)
         _plain_text(text, f"plain.{case}", model, ids)
         document["inspect"].append({"ids": ids, **inspect_plain(model, ids, TOP)})
     if model.is_pair_model:
@@ -66,13 +73,13 @@ def _random_prompt(model: PipoModel, length: int, generator: torch.Generator, pa
     return ids.tolist()
 
 
-def _clear_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool) -> list[int]:
+def _clear_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool, gap: float) -> list[int]:
     """A prompt whose every list of best tokens has no near ties, the place after the last one included."""
     for _ in range(500):
         ids = _random_prompt(model, length, generator, pairs)
-        if _smallest_gap(model, ids, pairs) > MIN_TOP_GAP:
+        if _smallest_gap(model, ids, pairs) > gap:
             return ids
-    raise RuntimeError("no prompt without near ties in 500 draws; lower MIN_TOP_GAP")
+    raise RuntimeError("no prompt without near ties in 500 draws; lower the gap")
 
 
 @torch.no_grad()
