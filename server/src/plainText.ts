@@ -1,11 +1,13 @@
 /**
- * Text from outside the program (a file, a server, another program) made fit for one line of a message: no control
- * characters, no marks that turn writing direction, runs of white space as one blank, and not longer than `most`.
+ * Text that comes out of a file or off the network, made fit for an error message: one line, without characters that
+ * control a terminal or turn the direction of writing, without the form of a Markdown link, and capped.
  */
-export function plainText(text: string, most = 200): string {
+export function plainText(text: string, most = 80): string {
   const line = text
-    .replace(/[\s\u2028\u2029]+/gu, " ")
-    .replace(/[\p{Cc}\p{Cf}]/gu, "")
+    .slice(0, 4 * most)
+    .replace(/[\s\p{Zl}\p{Zp}]+/gu, " ")
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}]/gu, "")
+    .replace(/\](?=[([])/g, "] ")
     .trim();
-  return line.length > most ? `${line.slice(0, most - 1).trimEnd()}…` : line;
+  return line.length <= most && text.length <= 4 * most ? line : `${line.slice(0, most - 1).trimEnd()}…`;
 }

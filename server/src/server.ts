@@ -18,20 +18,23 @@ import {
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
 import { ModelManager } from "./models/modelManager.js";
-import { CompletionService } from "./completion/service.js";
-import { StatusBoard } from "./completion/statusBoard.js";
+import { type CompletionHost, CompletionService } from "./completion/service.js";
+import { StatusReporter } from "./completion/statusReporter.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { followDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
 import { handleModels, handlePullModel, type ModelsHost } from "./handlers/models.js";
-import { describeError, type Logger } from "./log.js";
+import { messageOf } from "./files.js";
+import type { Logger } from "./log.js";
 import type { Machine } from "./models/fit.js";
 import type { OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
   readonly version: string;
+  /** What the machine gives to completion. */
+  readonly completion: CompletionHost;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
   /** Folder of downloaded models. */
   readonly modelsDirectory: string;
@@ -44,18 +47,19 @@ export class PipoServer {
   private readonly log: Logger;
   private readonly models: ModelManager;
   private readonly service: CompletionService;
-  private readonly status: StatusBoard;
+  private readonly status: StatusReporter;
 
   private constructor(
     private readonly connection: Connection,
     private readonly configuration: Configuration,
+    host: ServerHost,
     openModel: OpenModel,
     private readonly choice: ModelsHost,
   ) {
     this.log = editorLog(connection);
-    this.status = new StatusBoard((status) => this.send(statusNotification.method, status));
+    this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
     this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
-    this.service = new CompletionService(this.models, this.status, this.log);
+    this.service = new CompletionService(this.models, this.status, this.log, host.completion);
   }
 
   /** Answers `initialize`, and from then on everything else. */
@@ -70,7 +74,7 @@ export class PipoServer {
         sendProgress: (progress) => server.send(pullProgressNotification.method, progress),
         log,
       };
-      const server = new PipoServer(connection, configuration, host.openModel(options, log), choice);
+      const server = new PipoServer(connection, configuration, host, host.openModel(options, log), choice);
       server.register(params);
       return initializeResult(host.version);
     });
@@ -144,7 +148,7 @@ export class PipoServer {
   /** An editor that is gone is no reason to fail. */
   private send(method: string, params: unknown): void {
     this.connection.sendNotification(method, params).catch((error: unknown) => {
-      this.log.debug(`${method} was not sent: ${describeError(error)}`);
+      this.log.debug(`${method} was not sent: ${messageOf(error)}`);
     });
   }
 }

@@ -7,7 +7,7 @@ import { inspectCommand } from "./inspect.js";
 import { modelsCommand } from "./models.js";
 import { packCommand } from "./pack.js";
 import { pullCommand } from "./pull.js";
-import { packageVersion } from "./packageVersion.js";
+import { packageVersion } from "../packageRoot.js";
 import { reportError, UsageError } from "./report.js";
 
 /** Every command of `pipo`, in the order of the help text. */

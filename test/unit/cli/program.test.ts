@@ -42,7 +42,7 @@ describe("what went wrong ends with 1 and one line that says what to do", () => 
     const directory = path.join(temporaryDirectory(), "none");
     const { exitCode, stdout, stderr } = await pipo("inspect", "--ids", "1", "--model", directory);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
-    expect(stderr).toBe(`pipo: ${directory} does not exist. Give the directory of a model.\n`);
+    expect(stderr).toBe(`pipo: ${directory} does not exist. Give the directory of a model, or a GGUF file.\n`);
   });
 
   test("--verbose adds the stack", async () => {
