@@ -92,7 +92,7 @@ describe.each(themes)("choosing a model, $name", ({ name, ...theme }) => {
       for (const text of ["491 MB · Apache-2.0", "completion and chat", "Recommended", "On this machine", "LM Studio", "Comes with PIPO", "in use", "Browse for a Folder or GGUF File…"]) {
         expect(picks).toContain(text);
       }
-      expect(picks).toContain("[Repair](command:workbench.action.files.newUntitledFile) $ (zap)");
+      expect(picks).toContain("[Repair] (command:workbench.action.files.newUntitledFile) $ (zap)");
 
       await workbench.pick("Qwen2.5-Coder 0.5B");
       await workbench.waitForStatus(/Downloading Qwen2\.5-Coder 0\.5B: [1-9]\d? %/);
