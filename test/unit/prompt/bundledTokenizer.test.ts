@@ -3,9 +3,10 @@ import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { findModel } from "../../../server/src/models/catalogue.js";
 import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { PromptBuilder, fullBudget } from "../../../server/src/prompt/build.js";
 import { ChunkedTokenizer } from "../../../server/src/prompt/chunks.js";
-import { promptFormats } from "../../../server/src/prompt/registry.js";
+import { fimFamilies } from "../../../server/src/prompt/fimFamilies.js";
 import { contextAt } from "../../support/completion.js";
 import { sourcesIn } from "../../architecture/sources.js";
 
@@ -14,7 +15,7 @@ const sources = [...sourcesIn("server/src/completion", [".ts"]), ...sourcesIn("t
 describe("the bundled model's tokenizer", () => {
   let tokenizer: Tokenizer;
   beforeAll(async () => {
-    tokenizer = await loadTokenizer(await findModel(undefined));
+    tokenizer = await loadTokenizer(await requireTokenizerSource(await findModel(undefined)));
   });
 
   it("gives the parts of real sources the ids of the whole", () => {
@@ -31,7 +32,7 @@ describe("the bundled model's tokenizer", () => {
 
   it("lays a prompt out below 2 ms while somebody types", () => {
     const text = readFileSync(path.join(import.meta.dirname, "../../../server/src/completion/service.ts"), "utf8");
-    const prompts = new PromptBuilder(tokenizer, promptFormats.spm);
+    const prompts = new PromptBuilder(tokenizer, fimFamilies.find(({ name }) => name === "joined")!);
     const times = Array.from({ length: 60 }, (_, typed) => {
       const context = contextAt(`${text}\n  ${"value.add(".slice(0, typed % 11)}█\n${text}`);
       const startedAt = performance.now();
