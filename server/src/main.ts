@@ -7,13 +7,14 @@ import { defaultCacheDirectory } from "./environment.js";
 import { messageOf } from "./files.js";
 import { findModel } from "./models/catalogue.js";
 import { packageVersion } from "./packageRoot.js";
+import { realPathOf } from "./realPath.js";
 import { PipoServer, type ServerHost } from "./server.js";
 
 /** The language server program: `node server.js --stdio`, or started with node IPC by an editor. */
 
 const host: ServerHost = {
   version: packageVersion(),
-  completion: { measureReadBandwidth },
+  completion: { measureReadBandwidth, resolveLink: realPathOf },
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>
     loadModel(
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),

@@ -62,6 +62,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/files",
     "server/src/log",
     "server/src/models",
+    "server/src/plainText",
     "server/src/postprocess",
     "server/src/prompt",
   ],

@@ -3,14 +3,14 @@ import type { PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { messageOf } from "../files.js";
 import type { Logger } from "../log.js";
-import { postprocess } from "../postprocess/pipeline.js";
+import { postprocess, refit } from "../postprocess/pipeline.js";
 import type { Prompt } from "../prompt/build.js";
 import { extentRule, type ExtentRule } from "../document/extent.js";
 import { CompletionCache } from "./completionCache.js";
 import { type CompletionModel, CompletionModels, decodeMode, stopIdsFor, type Unusable } from "./completionModel.js";
 import { maxBlockTokens, maxLineTokens, minConfidenceFor, promptBudget, timeLimitFor } from "./modelDefaults.js";
 import { type DocumentContext, documentContext } from "../document/documentContext.js";
-import { ExcludedFiles } from "./excludedFiles.js";
+import { ExcludedFiles, type ResolveLink } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
 import type { ModelManager } from "../models/modelManager.js";
 import type { MeasureReadBandwidth } from "./modelSpeed.js";
@@ -28,11 +28,12 @@ const otherSchemes = /^(?:output|debug|comment|git|search-editor|vscode-(?!remot
 /** What the machine gives to completion; everything may be absent, for less exact defaults. */
 export interface CompletionHost {
   readonly measureReadBandwidth?: MeasureReadBandwidth;
+  readonly resolveLink?: ResolveLink;
 }
 
 /** From a request to a suggestion or a reason. The stages stand in `answer` and `generated`, in order. */
 export class CompletionService {
-  private readonly excluded = new ExcludedFiles();
+  private readonly excluded: ExcludedFiles;
   private readonly typed = new TypedAsSuggested();
   private readonly cache = new CompletionCache();
   private readonly scheduler = new RequestScheduler();
@@ -48,6 +49,7 @@ export class CompletionService {
     host: CompletionHost = {},
   ) {
     this.completionModels = new CompletionModels(host.measureReadBandwidth);
+    this.excluded = new ExcludedFiles(log, host.resolveLink);
     models.onUnload((model) => this.completionModels.release(model));
   }
 
@@ -80,6 +82,11 @@ export class CompletionService {
     return this.statistics.snapshot();
   }
 
+  /** Folders that the editor has open, as URIs. */
+  setWorkspaceFolders(uris: readonly string[]): void {
+    this.excluded.setWorkspaceFolders(uris);
+  }
+
   /** A document was closed. */
   forget(uri: string): void {
     this.typed.forget(uri);
@@ -94,8 +101,9 @@ export class CompletionService {
   }
 
   private async answer(request: CompletionRequest, signal: AbortSignal, trace: TraceRecorder): Promise<CompletionResult> {
-    const refusal = trace.stage("settings", () => this.refusal(request));
+    const refusal = await trace.stageAsync("settings", () => this.refusal(request));
     if (refusal !== undefined) return refusal;
+    if (signal.aborted) return empty(withdrawalOf(signal));
 
     const context = trace.stage("document", () => documentContext(request));
     if (typeof context === "string") return empty(context);
@@ -106,10 +114,10 @@ export class CompletionService {
     return reused ?? this.generated(request, context, signal, trace);
   }
 
-  private refusal({ document, settings }: CompletionRequest): EmptyResult | undefined {
+  private async refusal({ document, settings }: CompletionRequest): Promise<EmptyResult | undefined> {
     if (!settings.completion.enabled) return empty("disabled", `pipo.completion.enabled, ${document.languageId}`);
     if (otherSchemes.test(document.uri)) return empty("notTextDocument");
-    const pattern = this.excluded.matchingPattern(document.uri, settings.completion.exclude);
+    const pattern = await this.excluded.matchingPattern(document.uri, settings.completion.exclude);
     return pattern === undefined ? undefined : empty("excludedFile", pattern);
   }
 
@@ -121,8 +129,7 @@ export class CompletionService {
         ? ([this.cache.get(context), "completionCache"] as const)
         : ([rest, "typedAsSuggested"] as const);
     if (text === undefined) return undefined;
-    // The editor may have closed a bracket meanwhile, so the text meets the document once more.
-    const fitted = postprocess(text, { document: context, rule: ruleFor(request, context) }).text;
+    const fitted = refit(text, { document: context, rule: ruleFor(request, context) });
     return fitted === "" ? undefined : this.suggestion(context, fitted, source, id);
   }
 

@@ -2,16 +2,22 @@ import { z } from "zod";
 import type { PipoSettings } from "../../protocol/settings.js";
 
 /**
- * Files that are never read: keys, credentials and environment files.
- * Narrow on purpose: a pattern that hides ordinary source files is worse than none.
+ * Files that are never read: those that hold nothing but keys, passwords and tokens. Narrow on purpose: a pattern that hides
+ * ordinary source files is worse than none.
  */
 export const defaultExclude: readonly string[] = [
   "**/.env",
   "**/.env.*",
+  "**/*.env",
+  "**/.envrc",
+  "**/.flaskenv",
+  "**/.Renviron",
   "**/*.pem",
   "**/*.key",
+  "**/*.p8",
   "**/*.p12",
   "**/*.pfx",
+  "**/*.ppk",
   "**/*.kdbx",
   "**/*.keystore",
   "**/*.jks",
@@ -20,10 +26,34 @@ export const defaultExclude: readonly string[] = [
   "**/id_ecdsa*",
   "**/id_ed25519*",
   "**/.ssh/**",
-  "**/.aws/credentials",
+  "**/.gnupg/**",
+  "**/.password-store/**",
+  "**/.aws/{config,credentials}",
+  "**/.azure/**",
+  "**/gcloud/**/*credentials*",
+  "**/.docker/config.json",
+  "**/.dockercfg",
+  "**/.kube/config",
+  "**/kubeconfig",
   "**/.netrc",
+  "**/_netrc",
+  "**/.npmrc",
   "**/.pypirc",
+  "**/.gem/credentials",
+  "**/.cargo/credentials*",
   "**/.git-credentials",
+  "**/.pgpass",
+  "**/pgpass.conf",
+  "**/.my.cnf",
+  "**/.htpasswd",
+  "**/.vault-token",
+  "**/.s3cfg",
+  "**/.terraformrc",
+  "**/*.tfvars",
+  "**/*.tfvars.json",
+  "**/secrets.*",
+  "**/credentials.json",
+  "**/service-account*.json",
 ];
 
 /** One line per setting: constraint and default. The manifest repeats them, kept equal by a test. */

@@ -14,7 +14,11 @@ export interface ExtentRule {
   readonly linePrefix: string;
   /** First line after the cursor's that is not blank, with its indentation. */
   readonly nextLine: string;
+  /** Whether a fence around the text belongs to a conversation and not to the document. */
+  readonly fenced: boolean;
 }
+
+const fencedLanguages = /^(?:markdown|mdx|restructuredtext|asciidoc|plaintext)$/;
 
 const closersOnly = /^[)\]}]+[;,]?$/;
 const tabWidth = 4;
@@ -25,7 +29,15 @@ export function extentRule(context: DocumentContext, extent: Extent, maxLines: n
     maxLines: extent === "line" ? 1 : maxLines,
     linePrefix: context.linePrefix,
     nextLine: nextFilledLine(context.suffix),
+    fenced: context.linePrefix.trim() === "" && !fencedLanguages.test(context.languageId),
   };
+}
+
+/** Length of the line with which a model opens a fence, its break included; undefined while it may still become one. */
+export function openingFence(text: string, complete: boolean): number | undefined {
+  const line = /^\s*```[\w+#-]*[ \t]*(\n|$)/.exec(text);
+  if (line === null) return 0;
+  return line[1] === "" && !complete ? undefined : line[0].length;
 }
 
 /**
@@ -33,6 +45,13 @@ export function extentRule(context: DocumentContext, extent: Extent, maxLines: n
  * `text` begins at the cursor. With `complete` the text will not grow, so its last line counts as whole.
  */
 export function endOfExtent(text: string, rule: ExtentRule, complete: boolean): number | undefined {
+  const fence = rule.fenced ? openingFence(text, complete) : 0;
+  if (fence === undefined) return undefined;
+  const end = endOfCode(text.slice(fence), rule, complete);
+  return end === undefined ? undefined : fence + end;
+}
+
+function endOfCode(text: string, rule: ExtentRule, complete: boolean): number | undefined {
   const [head = "", ...lines] = text.split("\n");
   if (rule.extent === "line") return lines.length > 0 ? head.length : undefined;
   const minIndentation = indentationOfBlock(rule.linePrefix, head);
@@ -47,12 +66,17 @@ export function endOfExtent(text: string, rule: ExtentRule, complete: boolean): 
     if (!blank && indentationWidth(line) < minIndentation) {
       if (!closersOnly.test(line.trim())) return end;
       if (!whole) return undefined;
-      return line.trimEnd() === rule.nextLine ? end : end + 1 + line.length;
+      return isClosedBy(rule.nextLine, line) ? end : end + 1 + line.length;
     }
     if (whole) end += 1 + line.length;
     if (!blank) filled += 1;
   }
   return undefined;
+}
+
+/** Whether the document's next line begins, at the same place, with the bracket that a line of the text begins with. */
+function isClosedBy(nextLine: string, line: string): boolean {
+  return indentationWidth(nextLine) === indentationWidth(line) && nextLine.trim()[0] === line.trim()[0];
 }
 
 /** Least indentation of the block's lines: that of the line it fills, or more than that of the line that opens it. */

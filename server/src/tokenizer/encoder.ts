@@ -34,6 +34,11 @@ export class Encoder {
     return ids.take();
   }
 
+  /** Where each word of `text` ends. */
+  wordEnds(text: string): readonly number[] {
+    return this.splitter.ends(text);
+  }
+
   private addWord(text: string, start: number, end: number, ids: IdList): void {
     ids.reserve(bytesPerUnit * (end - start));
     const slot = this.words.slotOf(text, start, end);

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { createHash } from "node:crypto";
 import { plainText } from "../plainText.js";
 import { writeTokenBytes } from "./byteAlphabet.js";
 import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
@@ -7,8 +7,8 @@ import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
  * A vocabulary as typed arrays over one buffer, which is also what the table's file holds: nothing is parsed when it is
  * loaded, and no token is a string before somebody asks for it.
  *
- * The buffer begins with {@link headerInts} integers (magic, version, length in bytes, checksum, length of the
- * description), the description as JSON padded to four bytes, then the sections in the order of {@link sectionsOf}.
+ * The buffer begins with a header of {@link headerBytes}, then come the description as JSON padded to four bytes, and the
+ * sections in the order of {@link sectionsOf}.
  */
 export interface TokenTable extends TokenTableDescription {
   readonly buffer: ArrayBuffer;
@@ -27,25 +27,21 @@ export interface TokenTable extends TokenTableDescription {
   readonly mergeSlots: Int32Array;
 }
 
-const descriptionSchema = z.object({
-  fingerprint: z.string(),
-  size: z.number(),
-  mergeCount: z.number(),
-  byteCount: z.number(),
-  tokenSlotCount: z.number(),
-  mergeSlotCount: z.number(),
-  added: z.array(z.object({ id: z.number(), content: z.string(), special: z.boolean() })),
-  split: z.array(z.string()),
-  nfc: z.boolean(),
-  ignoreMerges: z.boolean(),
-  bosId: z.number().optional(),
-  eosId: z.number().optional(),
-});
-type TokenTableDescription = Readonly<z.infer<typeof descriptionSchema>>;
+/** What is not an array of numbers. */
+interface TokenTableDescription
+  extends Pick<Vocabulary, "size" | "added" | "split" | "nfc" | "ignoreMerges" | "bosId" | "eosId"> {
+  readonly fingerprint: string;
+  readonly mergeCount: number;
+  readonly byteCount: number;
+  readonly tokenSlotCount: number;
+  readonly mergeSlotCount: number;
+}
 
 const magic = 0x4b544f50; // "POTK"
 const version = 1;
-const headerInts = 5;
+/** Bytes of the header: magic, version, length in bytes, length of the description as integers, then the checksum of the rest. */
+const headerBytes = 36;
+const checksumAt = 16;
 
 /** Builds the table. Throws ModelError where merges or tokens contradict each other. */
 export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): TokenTable {
@@ -59,8 +55,8 @@ export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): To
     byteCount: bytes.length,
     tokenSlotCount: slotsFor(size),
     mergeSlotCount: slotsFor(merges.length),
-    added: [...added],
-    split: [...split],
+    added,
+    split,
     nfc,
     ignoreMerges,
     bosId,
@@ -77,27 +73,24 @@ export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): To
 
 /** A table over the bytes of its file; undefined where they are none, are damaged, or come from another vocabulary. */
 export function openTokenTable(buffer: ArrayBuffer, fingerprint: string): TokenTable | undefined {
-  if (buffer.byteLength < 4 * headerInts || buffer.byteLength % 4 !== 0) return undefined;
-  const header = new Int32Array(buffer, 0, headerInts);
-  if (header[0] !== magic || header[1] !== version || header[2] !== buffer.byteLength) return undefined;
-  const jsonLength = header[4]!;
-  if (header[3] !== checksum(buffer) || !(jsonLength >= 0 && jsonLength <= buffer.byteLength - 4 * headerInts)) return undefined;
-  try {
-    const json = new TextDecoder().decode(new Uint8Array(buffer, 4 * headerInts, jsonLength));
-    const description = descriptionSchema.parse(JSON.parse(json));
-    return description.fingerprint === fingerprint ? { ...description, ...sectionsOf(description, buffer, jsonLength) } : undefined;
-  } catch {
-    return undefined;
-  }
+  if (buffer.byteLength < headerBytes) return undefined;
+  const [foundMagic, foundVersion, length, jsonLength] = new Int32Array(buffer, 0, 4);
+  if (foundMagic !== magic || foundVersion !== version || length !== buffer.byteLength) return undefined;
+  if (!checksum(buffer).equals(new Uint8Array(buffer, checksumAt, headerBytes - checksumAt))) return undefined;
+  // With the right version and checksum this is what was written below.
+  const json = new TextDecoder().decode(new Uint8Array(buffer, headerBytes, jsonLength));
+  const description = JSON.parse(json) as TokenTableDescription;
+  if (description.fingerprint !== fingerprint) return undefined;
+  return { ...description, ...sectionsOf(description, buffer, jsonLength!) };
 }
 
 function allocate(description: TokenTableDescription): TokenTable {
   const json = new TextEncoder().encode(JSON.stringify(description));
   const { size, mergeCount, byteCount, tokenSlotCount, mergeSlotCount } = description;
   const ints = size + 1 + 256 + tokenSlotCount + 3 * mergeCount + mergeSlotCount;
-  const buffer = new ArrayBuffer(4 * (headerInts + ints) + padded(json.length) + padded(byteCount));
-  new Int32Array(buffer).set([magic, version, buffer.byteLength, 0, json.length]);
-  new Uint8Array(buffer).set(json, 4 * headerInts);
+  const buffer = new ArrayBuffer(headerBytes + padded(json.length) + 4 * ints + padded(byteCount));
+  new Int32Array(buffer).set([magic, version, buffer.byteLength, json.length]);
+  new Uint8Array(buffer).set(json, headerBytes);
   return { ...description, ...sectionsOf(description, buffer, json.length) };
 }
 
@@ -107,7 +100,7 @@ function sectionsOf(
   jsonLength: number,
 ): Omit<TokenTable, keyof TokenTableDescription> {
   const { size, mergeCount, byteCount, tokenSlotCount, mergeSlotCount } = description;
-  let at = 4 * headerInts + padded(jsonLength);
+  let at = headerBytes + padded(jsonLength);
   const ints = (count: number) => {
     const section = new Int32Array(buffer, at, count);
     at += section.byteLength;
@@ -126,16 +119,16 @@ function sectionsOf(
   };
 }
 
-/** Detects damage, not intent: nobody but this program writes the file. */
-function checksum(buffer: ArrayBuffer): number {
-  const ints = new Int32Array(buffer);
-  let sum = 0x811c9dc5;
-  for (let i = 4; i < ints.length; i++) sum = (Math.imul(sum, 0x01000193) ^ ints[i]!) + (sum >>> 15);
-  return sum | 0;
+/**
+ * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our own
+ * over megabytes is still being compiled when it ends.
+ */
+function checksum(buffer: ArrayBuffer): Buffer {
+  return createHash("sha1").update(new Uint8Array(buffer, headerBytes)).digest();
 }
 
 function fillHeader({ buffer }: TokenTable): void {
-  new Int32Array(buffer)[3] = checksum(buffer);
+  new Uint8Array(buffer).set(checksum(buffer), checksumAt);
 }
 
 /** The id of a token by its name in the byte alphabet. Merges may make a token that is listed among the added ones. */

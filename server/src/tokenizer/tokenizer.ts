@@ -20,6 +20,8 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** Like `encode`, but names of added tokens (`<|im_start|>`, `<think>`, …) become their ids. */
   encodeWithSpecialTokens(text: string): Int32Array;
+  /** Where each word of a text ends, in UTF-16 units: no token reaches beyond its word. Absent where words are not known. */
+  wordEnds?(text: string): readonly number[];
   /** Id of a token by its exact name, for prompt formats: `idOf("<|fim_prefix|>")`. */
   idOf(token: string): number | undefined;
   /** True for control tokens, which never appear in text. `<think>` is not one. */
@@ -100,6 +102,10 @@ class ByteLevelTokenizer implements Tokenizer {
       at += some.length;
     }
     return all;
+  }
+
+  wordEnds(text: string): readonly number[] {
+    return this.#encoder.wordEnds(text);
   }
 
   idOf(token: string): number | undefined {

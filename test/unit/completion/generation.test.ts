@@ -46,7 +46,7 @@ describe("how sure the model is", () => {
 describe("a space that the prompt holds back", () => {
   const written = async (text: string, heldBack: string) => {
     const request = { promptIds: Int32Array.of(40), maxNewTokens: 30, mode: "pair", stopIds: [1] } as const;
-    const rule = { extent: "line", maxLines: 1, linePrefix: "return ", nextLine: "" } as const;
+    const rule = { extent: "line", maxLines: 1, linePrefix: "return ", nextLine: "", fenced: false } as const;
     const limits = { rule, heldBack, minConfidence: 0, timeLimitMs: 1_000, signal: new AbortController().signal };
     const { text: shown, end } = await generate(new FakeModel(() => text).createSession(), request, limits);
     return { shown, end };

@@ -291,6 +291,61 @@ describe("text that is known already", () => {
   });
 });
 
+describe("what is shown stays while it is typed", () => {
+  const source = (test: ServiceUnderTest) => test.service.lastTrace?.outcome;
+
+  it("with all its lines, from the first letter to the end of the first line", async () => {
+    const block = "a = one(x)\n    b = two(a)\n    return b";
+    const test = says(block);
+    const at = (typed: string) => test.text(`def f(x):\n    ${typed}█\n\ny = 1\n`, { languageId: "python" });
+    expect(await at("")).toBe(block);
+    for (const typed of ["a", "a = on", "a = one(x)"]) {
+      expect(await at(typed)).toBe(block.slice(typed.length));
+      expect(source(test)).toMatchObject({ source: "typedAsSuggested" });
+    }
+    expect(await at("a = one(x)\n    b = tw")).toBe("o(a)\n    return b");
+    expect(test.model.requests).toHaveLength(1);
+  });
+
+  it("with all its lines when it comes back from the cache", async () => {
+    const block = "a = one(x)\n    return a";
+    const test = new ServiceUnderTest((prompt) => (prompt.includes("zz") ? "9" : block));
+    await test.text("def f(x):\n    █\n");
+    await test.text("def f(x):\n    zz = █\n");
+    expect(await test.text("def f(x):\n    a =█\n")).toBe(" one(x)\n    return a");
+    expect(source(test)).toMatchObject({ source: "completionCache" });
+  });
+
+  it.each([
+    ["at the end of the file", "x = foo█", "x = foo(█)", "(a)", "a"],
+    ["before nothing but closers", "f([x = foo█])", "f([x = foo(█)])", "(a)", "a"],
+    ["before a line", "x = foo█\ny = 1\n", "x = foo(█)\ny = 1\n", "(a)", "a"],
+    ["as a quote", "x = █", "x = '█'", "'a'", "a"],
+  ])("though the editor closes the bracket that was typed: %s", async (_where, before, after, answer, rest) => {
+    const test = says(answer);
+    await test.text(before);
+    expect(await test.text(after)).toBe(rest);
+    expect(test.model.requests).toHaveLength(1);
+  });
+
+  it.each([
+    ["far above", (name: string) => `${name} = 1\n${"# filler line of text\n".repeat(300)}total =█\n`],
+    ["far below", (name: string) => `total =█\n${"# filler line of text\n".repeat(30)}${name} = 1\n`],
+  ])("and goes when the text changes %s", async (_where, document) => {
+    const test: ServiceUnderTest = new ServiceUnderTest(() => (test.model.requests.length > 1 ? " omega" : " alpha"));
+    expect(await test.text(document("alpha"))).toBe(" alpha");
+    expect(await test.text(document("omega"))).toBe(" omega");
+  });
+
+  it("in a document of which only a part is looked at", async () => {
+    const lines = "# filler line of text that goes on\n".repeat(2_000);
+    const test = says("first();\nsecond();\nthird();");
+    await test.text(`${lines}█\n`);
+    expect(await test.text(`${lines}first();\nsec█\n`)).toBe("ond();\nthird();");
+    expect(test.model.requests).toHaveLength(1);
+  });
+});
+
 describe("a model that does not work", () => {
   it("answers with the reason, shows what to do, and recovers with other settings", async () => {
     const error = Object.assign(new Error("config.json is missing in /m. Choose another model."), { code: "badConfig" });

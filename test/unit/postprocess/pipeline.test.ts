@@ -31,7 +31,7 @@ describe("the whole pipeline", () => {
   it("names the filters that changed the text", () => {
     const document = contextAt("f(█)");
     const rule = extentRule(document, "line", 8);
-    expect(postprocess("a) ", { document, rule }).changedBy).toEqual(["cutAtSuffixCloser"]);
+    expect(postprocess("a) ", { document, rule }).changedBy).toEqual(["cutAtCloser"]);
     expect(postprocess("a", { document, rule }).changedBy).toEqual([]);
   });
 });

@@ -6,6 +6,9 @@ export const cutLoops: Filter = {
   name: "cutLoops",
   apply: (text) => {
     const start = startOfLoop(text);
-    return start === undefined ? text : text.slice(0, start).replace(/[\s,;&|+.=<>-]+$/, "");
+    if (start === undefined) return text;
+    const round = text.slice(0, start);
+    // The end of `&nbsp;` separates nothing.
+    return /&#?\w+;$/.test(round) ? round : round.replace(/[\s,;&|+.=<>-]+$/, "");
   },
 };
