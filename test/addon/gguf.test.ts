@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import type { ModelConfig, TensorSource } from "../../server/src/engine/addon.js";
-import { loadEngine } from "../../server/src/engine/engine.js";
+import { describe as describeWith, loadEngine } from "../../server/src/engine/engine.js";
 import { describeModel } from "../support/described.js";
-import { float32s, writeGguf, type GgufTensorSpec, type GgufValue } from "../support/ggufFiles.js";
+import { float32s, tinyGguf, writeGguf, type GgufTensorSpec, type GgufValue } from "../support/ggufFiles.js";
 import { golden, temporaryDirectory } from "../support/modelFiles.js";
 
 /**
@@ -123,4 +123,14 @@ test.each(["tiny-llama", "tiny-qwen2", "tiny-qwen3"])("%s as a GGUF file gives t
   } finally {
     await native.close();
   }
+});
+
+test("the tokenizer's table is kept beside the packed weights from the first start on", async () => {
+  const file = writeGguf(path.join(temporaryDirectory(), "tiny.gguf"), tinyGguf());
+  const packedDirectory = path.join(temporaryDirectory(), "made", "when", "needed");
+  const first = await describeWith(file, { packedDirectory });
+  expect(readdirSync(packedDirectory)).toEqual([expect.stringMatching(/\.tokens$/)]);
+  const second = await describeWith(file, { packedDirectory });
+  expect([...second.tokenizer!.encode("rein <")]).toEqual([...first.tokenizer!.encode("rein <")]);
+  expect(second.card).toEqual(first.card);
 });

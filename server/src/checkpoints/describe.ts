@@ -103,7 +103,7 @@ function noTokenizer({ format, place }: CheckpointSource): ModelError {
     ? new ModelError("badFile", `${place} has no tokenizer. Choose another file of this model.`)
     : new ModelError(
         "io",
-        `${path.join(place, "tokenizer.json")} does not exist. Copy the tokenizer files of the model beside its weights.`,
+        `${path.join(place, "tokenizer.json")} does not exist. Copy the model's tokenizer files beside its weights.`,
       );
 }
 

@@ -145,7 +145,8 @@ function headDimOf(keys: Keys, hiddenSize: number, heads: number): number {
 function rotaryDimOf(keys: Keys, headDim: number): number {
   const dimensions = keys.count("rope.dimension_count", limits.headDim) ?? headDim;
   const name = keys.name("rope.dimension_count");
-  if (dimensions !== headDim) throw unsupported(keys.file, `says ${name} ${dimensions}; heads of ${headDim} are rotated whole`);
+  if (dimensions !== headDim)
+    throw unsupported(keys.file, `says ${name} ${dimensions}; heads of ${headDim} are rotated whole`);
   if (dimensions % 2 === 0) return dimensions;
   throw badConfig(keys.file, `rotates ${dimensions} dimensions per head; it must be an even number`);
 }
@@ -171,7 +172,8 @@ function ropeFields(keys: Keys): RopeFields {
   for (const key of ["rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"]) {
     const value = keys.number(key);
     const usual = key.endsWith("ext_factor") ? 1 : 0;
-    if (value !== undefined && value !== usual) throw unsupported(keys.file, `says ${keys.name(key)} ${value}, which is not known`);
+    if (value !== undefined && value !== usual)
+      throw unsupported(keys.file, `says ${keys.name(key)} ${value}, which is not known`);
   }
   const attention = positive(keys, "rope.scaling.attn_factor") ?? positive(keys, "rope.scaling.yarn_attn_factor");
   return {
@@ -181,6 +183,7 @@ function ropeFields(keys: Keys): RopeFields {
     betaFast: positive(keys, "rope.scaling.yarn_beta_fast"),
     betaSlow: positive(keys, "rope.scaling.yarn_beta_slow"),
     // In a GGUF file the factor comes on top of yarn's own.
-    ...(attention !== undefined && factor !== undefined && { attentionFactor: attention * (0.1 * Math.log(factor) + 1) }),
+    ...(attention !== undefined &&
+      factor !== undefined && { attentionFactor: attention * (0.1 * Math.log(factor) + 1) }),
   };
 }
