@@ -17,7 +17,7 @@ import { mutateBytes, mutateJson, Random } from "./mutate.js";
  */
 const factor = Number(process.env["PIPO_FUZZ_RUNS"] ?? 1);
 const seed = Number(process.env["PIPO_FUZZ_SEED"] ?? 1);
-const longestMs = 3000;
+const longestMs = 10_000;
 const mostBytes = 600 * 1024 * 1024;
 const timeout = 60_000 * Math.max(1, factor);
 

@@ -93,7 +93,7 @@ export function mutateJson(document: Json, random: Random): Json {
     if (kind === 0 && !Array.isArray(holder)) delete holder[key];
     else if (kind === 1 && !Array.isArray(holder)) holder[random.pick(["__proto__x", "constructor", `${key}_`, ""])] = value;
     else if (kind === 2 && typeof value === "number") holder[key] = value * random.pick([-1, 2, 0.5, 1e6]);
-    else holder[key] = random.pick(wildValues);
+    else holder[key] = structuredClone(random.pick(wildValues));
   }
   return copy;
 }
