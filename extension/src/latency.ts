@@ -1,3 +1,5 @@
+import { percentile } from "../../server/protocol/percentile";
+
 /** Newest keystroke-to-ghost latencies, in milliseconds. */
 export class LatencyWindow {
   private readonly values: number[] = [];
@@ -19,7 +21,6 @@ export class LatencyWindow {
 
   /** Nearest rank; undefined without values. `share` lies in [0, 1]. */
   percentile(share: number): number | undefined {
-    const sorted = [...this.values].sort((a, b) => a - b);
-    return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+    return percentile(this.values, share);
   }
 }

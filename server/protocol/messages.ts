@@ -29,7 +29,7 @@ export type ServerState =
   | "ready"
   /** A suggestion is being generated, and has been for a moment. */
   | "busy"
-  /** Switched off for the document that was asked about; {@link ServerStatus.reason} says why. */
+  /** No suggestions in the document that was asked about, or with this model; {@link ServerStatus.reason} says why. */
   | "disabled"
   /** No suggestions until something is done; {@link ServerStatus.message} says what. */
   | "error";
@@ -80,6 +80,7 @@ export type EmptyReason =
   | "midLine"
   | "emptyDocument"
   | "engineFailed"
+  | "noFillInMiddle"
   | "superseded"
   | "cancelled"
   | "timeLimit"
@@ -98,7 +99,8 @@ export const emptyReasonText: Readonly<Record<EmptyReason, string>> = {
   midLine: "There is code after the cursor on this line.",
   emptyDocument: "The document is empty.",
   engineFailed: "The model could not be loaded or has failed.",
-  superseded: "A newer request replaced this one.",
+  noFillInMiddle: "The model is not used for suggestions, because it cannot fill in the middle.",
+  superseded: "The text changed, or a newer request replaced this one.",
   cancelled: "The editor withdrew the request.",
   timeLimit: "The time limit passed before there was something to show.",
   lowConfidence: "The model was not sure enough.",

@@ -12,8 +12,3 @@ export const silentLogger: Logger = {
   info: () => undefined,
   debug: () => undefined,
 };
-
-/** An error in words for a log line. */
-export function describeError(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,24 +1,26 @@
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
+import { measureReadBandwidth } from "./engine/bandwidth.js";
 import { loadModel } from "./engine/engine.js";
+import { defaultThreads } from "./engine/threads.js";
 import { defaultCacheDirectory } from "./environment.js";
-import { describeError } from "./log.js";
+import { messageOf } from "./files.js";
 import { findModel } from "./models/catalogue.js";
-import { packageRoot } from "./packageRoot.js";
+import { packageVersion } from "./packageRoot.js";
+import { realPathOf } from "./realPath.js";
 import { PipoServer, type ServerHost } from "./server.js";
 
 /** The language server program: `node server.js --stdio`, or started with node IPC by an editor. */
 
 const host: ServerHost = {
   version: packageVersion(),
+  completion: { measureReadBandwidth, resolveLink: realPathOf },
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>
     loadModel(
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),
       {
         packedDirectory: options.cacheDir ?? defaultCacheDirectory(),
-        threads: engine.threads,
+        threads: engine.threads || defaultThreads(),
         device: engine.device,
         ...(engine.dtype !== "auto" && { dtype: engine.dtype }),
       },
@@ -28,10 +30,5 @@ const host: ServerHost = {
 
 const connection = createConnection();
 // One failed request must not end the server; the editor's log says what happened.
-process.on("unhandledRejection", (error) => connection.console.error(`Unexpected: ${describeError(error)}`));
+process.on("unhandledRejection", (error) => connection.console.error(`Unexpected: ${messageOf(error)}`));
 PipoServer.listen(connection, host);
-
-function packageVersion(): string {
-  const file = path.join(packageRoot(), "package.json");
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
-}

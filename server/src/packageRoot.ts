@@ -20,3 +20,9 @@ function isOurPackage(file: string): boolean {
     return false;
   }
 }
+
+/** The version that our package.json states. */
+export function packageVersion(): string {
+  const text = readFileSync(path.join(packageRoot(), "package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

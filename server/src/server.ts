@@ -14,18 +14,21 @@ import {
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
 import { ModelManager } from "./models/modelManager.js";
-import { CompletionService } from "./completion/service.js";
-import { StatusBoard } from "./completion/statusBoard.js";
+import { type CompletionHost, CompletionService } from "./completion/service.js";
+import { StatusReporter } from "./completion/statusReporter.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { followDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
-import { describeError, type Logger } from "./log.js";
+import { messageOf } from "./files.js";
+import type { Logger } from "./log.js";
 import type { OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
   readonly version: string;
+  /** What the machine gives to completion. */
+  readonly completion: CompletionHost;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
 }
 
@@ -34,17 +37,18 @@ export class PipoServer {
   private readonly log: Logger;
   private readonly models: ModelManager;
   private readonly service: CompletionService;
-  private readonly status: StatusBoard;
+  private readonly status: StatusReporter;
 
   private constructor(
     private readonly connection: Connection,
     private readonly configuration: Configuration,
+    host: ServerHost,
     openModel: OpenModel,
   ) {
     this.log = editorLog(connection);
-    this.status = new StatusBoard((status) => this.send(statusNotification.method, status));
+    this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
     this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
-    this.service = new CompletionService(this.models, this.status, this.log);
+    this.service = new CompletionService(this.models, this.status, this.log, host.completion);
   }
 
   /** Answers `initialize`, and from then on everything else. */
@@ -53,7 +57,7 @@ export class PipoServer {
       const options = (params.initializationOptions ?? {}) as ServerInitializationOptions;
       const log = editorLog(connection);
       const configuration = new Configuration(options.settings, pullFrom(connection, params), log);
-      const server = new PipoServer(connection, configuration, host.openModel(options, log));
+      const server = new PipoServer(connection, configuration, host, host.openModel(options, log));
       server.register(params);
       return initializeResult(host.version);
     });
@@ -125,7 +129,7 @@ export class PipoServer {
   /** An editor that is gone is no reason to fail. */
   private send(method: string, params: unknown): void {
     this.connection.sendNotification(method, params).catch((error: unknown) => {
-      this.log.debug(`${method} was not sent: ${describeError(error)}`);
+      this.log.debug(`${method} was not sent: ${messageOf(error)}`);
     });
   }
 }

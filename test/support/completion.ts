@@ -1,10 +1,10 @@
 import type { ServerStatus } from "../../server/protocol/messages.js";
 import type { PipoSettings } from "../../server/protocol/settings.js";
-import { documentContext, type DocumentContext } from "../../server/src/completion/documentContext.js";
+import { documentContext, type DocumentContext } from "../../server/src/document/documentContext.js";
 import { ModelManager, type OpenModel } from "../../server/src/models/modelManager.js";
 import type { CompletionRequest, CompletionResult } from "../../server/src/completion/result.js";
 import { CompletionService } from "../../server/src/completion/service.js";
-import { StatusBoard } from "../../server/src/completion/statusBoard.js";
+import { StatusReporter } from "../../server/src/completion/statusReporter.js";
 import { defaultSettings } from "../../server/src/config/config.js";
 import { silentLogger } from "../../server/src/log.js";
 import { parseCursor } from "./cursor.js";
@@ -15,6 +15,7 @@ export interface RequestOptions {
   readonly languageId?: string;
   readonly invoked?: boolean;
   readonly completion?: Partial<PipoSettings["completion"]>;
+  readonly model?: Partial<PipoSettings["model"]>;
   readonly engine?: Partial<PipoSettings["engine"]>;
   readonly signal?: AbortSignal;
   /** Text before the cursor that the selected entry replaces, and the entry. */
@@ -34,6 +35,7 @@ export function requestAt(marked: string, options: RequestOptions = {}): Complet
     settings: {
       ...defaultSettings,
       completion: { ...defaultSettings.completion, ...options.completion },
+      model: { ...defaultSettings.model, ...options.model },
       engine: { ...defaultSettings.engine, ...options.engine },
     },
     signal: options.signal ?? new AbortController().signal,
@@ -60,7 +62,7 @@ export class ServiceUnderTest {
 
   constructor(answer: (prompt: string) => FakeAnswer | string, options: FakeModelOptions = {}, open?: OpenModel) {
     this.model = new FakeModel((prompt) => this.withSpace(answer(prompt), prompt), options);
-    const board = new StatusBoard((status) => this.statuses.push(status));
+    const board = new StatusReporter((status) => this.statuses.push(status));
     this.models = new ModelManager(open ?? (async () => this.model), silentLogger, (state) => board.modelChanged(state));
     this.service = new CompletionService(this.models, board, silentLogger);
     void this.models.configure(defaultSettings);

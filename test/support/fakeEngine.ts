@@ -14,14 +14,23 @@ const specialTokens = [
   "<|file_sep|>",
   "<|repo_name|>",
 ];
-const firstText = specialTokens.length;
+/** Ids below this are control tokens. */
+const firstText = 32;
 
 /** One id per UTF-16 unit, so that expected ids can be written down. */
 export class CharacterTokenizer implements Tokenizer {
   readonly vocabSize = firstText + 0x10000;
   encoded = 0;
 
-  constructor(private readonly missing: readonly string[] = []) {}
+  private readonly specialTokens: readonly string[];
+
+  /** `missing` are taken from the usual control tokens, `more` are added. */
+  constructor(
+    private readonly missing: readonly string[] = [],
+    more: readonly string[] = [],
+  ) {
+    this.specialTokens = [...new Set([...specialTokens, ...more])];
+  }
 
   encode(text: string): Int32Array {
     this.encoded += text.length;
@@ -33,7 +42,7 @@ export class CharacterTokenizer implements Tokenizer {
   }
 
   idOf(token: string): number | undefined {
-    const id = specialTokens.indexOf(token);
+    const id = this.specialTokens.indexOf(token);
     return id < 0 || this.missing.includes(token) ? undefined : id;
   }
 
@@ -51,7 +60,7 @@ export class CharacterTokenizer implements Tokenizer {
 
   /** A prompt as a reader sees it, control tokens by name. */
   spell(ids: Iterable<number>): string {
-    return [...ids].map((id) => specialTokens[id] ?? String.fromCharCode(id - firstText)).join("");
+    return [...ids].map((id) => this.specialTokens[id] ?? String.fromCharCode(id - firstText)).join("");
   }
 
   createDetokenizer() {
@@ -69,7 +78,10 @@ export interface FakeAnswer {
 }
 
 export interface FakeModelOptions {
-  readonly fimFormat?: "spm" | "psm";
+  readonly name?: string;
+  /** What the card says; `spm` unless told. */
+  readonly fimFormat?: string | undefined;
+  readonly minConfidence?: number;
   readonly tokenizer?: CharacterTokenizer;
   readonly contextPairs?: number;
   readonly modes?: readonly ("pair" | "plain")[];
@@ -79,7 +91,7 @@ export interface FakeModelOptions {
 
 /** A model that answers what a function says, two characters per step, as the real one streams. */
 export class FakeModel implements LoadedModel {
-  readonly directory = "fake";
+  readonly place = "fake";
   readonly maxPositions = 4096;
   readonly tokenizer: CharacterTokenizer;
   readonly card: ModelCard;
@@ -99,15 +111,18 @@ export class FakeModel implements LoadedModel {
   ) {
     this.tokenizer = options.tokenizer ?? new CharacterTokenizer();
     this.card = {
-      name: "fake-model",
+      name: options.name ?? "fake-model",
       version: "1",
-      fimFormat: options.fimFormat ?? "spm",
+      family: "fake",
+      fimFormat: "fimFormat" in options ? options.fimFormat : "spm",
+      minConfidence: options.minConfidence,
       defaultThreshold: 0.7,
       preGateThreshold: 0,
       padTokenId: 0,
       stopTokenIds: [1],
       contextPairs: options.contextPairs ?? 4096,
       maxSuffixTokens: undefined,
+      chatTemplate: undefined,
       license: "none",
     };
     this.info = {

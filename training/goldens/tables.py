@@ -57,7 +57,16 @@ def stored_tensors(root: Path, file: Path) -> dict[str, StoredTensor]:
 
 
 def write_config(path: Path, model: PipoModel) -> None:
-    """The engine's description of an architecture: fields and words of `ModelConfig` in server/src/engine/addon.ts."""
+    path.write_text(
+        "".join(f"{key} {_word(value)}\n" for key, value in config_entries(model).items()), encoding="utf-8"
+    )
+
+
+def config_entries(model: PipoModel) -> dict[str, object]:
+    """The engine's description of an architecture: fields and words of `ModelConfig` in server/src/engine/addon.ts.
+
+    Fields inside of others are dotted.
+    """
     entries = {**_sizes(model.config), **_attention(model.config), **_rope(model), **_recurrence(model.config)}
     entries["tieWordEmbeddings"] = model.config.tie_word_embeddings
     entries["maxPositions"] = model.config.max_position_embeddings
@@ -66,7 +75,7 @@ def write_config(path: Path, model: PipoModel) -> None:
         entries["pipo.padTokenId"] = pad_token_id(model.config)
         if model.has_pre_gate:
             entries["pipo.preGate"] = True
-    path.write_text("".join(f"{key} {_word(value)}\n" for key, value in entries.items()), encoding="utf-8")
+    return entries
 
 
 def _sizes(config: PreTrainedConfig) -> dict:
@@ -77,7 +86,7 @@ def _sizes(config: PreTrainedConfig) -> dict:
         "realVocabSize": real_vocab_size(config),
         "hiddenSize": config.hidden_size,
         "intermediateSize": config.intermediate_size,
-        "layerTypes": " ".join(config.layer_types if family_of(config).recurrent else full),
+        "layerTypes": config.layer_types if family_of(config).recurrent else full,
         "numAttentionHeads": config.num_attention_heads,
         "numKeyValueHeads": config.num_key_value_heads,
         "headDim": head_dim(config),
@@ -133,6 +142,8 @@ def _recurrence(config: PreTrainedConfig) -> dict:
 def _word(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(value)
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

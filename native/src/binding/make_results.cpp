@@ -129,6 +129,11 @@ Napi::Array make_inspection(Napi::Env env, const std::vector<InspectedPosition>&
     entry.Set("second", position.second.empty() ? env.Null() : Napi::Value(make_scored_ids(env, position.second)));
     entry.Set("confidence", number_or_null(env, position.confidence));
     entry.Set("preGate", number_or_null(env, position.pre_gate));
+    if (!position.logits.empty()) {
+      auto logits = Napi::Float32Array::New(env, position.logits.size());
+      std::copy(position.logits.begin(), position.logits.end(), logits.Data());
+      entry.Set("logits", logits);
+    }
     array.Set(i, entry);
   }
   return array;

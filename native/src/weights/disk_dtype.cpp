@@ -34,17 +34,17 @@ std::optional<kernels::BlockFormat> block_format(DiskDtype dtype) {
     case DiskDtype::kQ5_1:
       return BlockFormat::kQ5_1;
     case DiskDtype::kQ2K:
-      return BlockFormat::kQ2K;
+      return BlockFormat::kQ2_K;
     case DiskDtype::kQ3K:
-      return BlockFormat::kQ3K;
+      return BlockFormat::kQ3_K;
     case DiskDtype::kQ4K:
-      return BlockFormat::kQ4K;
+      return BlockFormat::kQ4_K;
     case DiskDtype::kQ5K:
-      return BlockFormat::kQ5K;
+      return BlockFormat::kQ5_K;
     case DiskDtype::kQ6K:
-      return BlockFormat::kQ6K;
+      return BlockFormat::kQ6_K;
     case DiskDtype::kIq4Nl:
-      return BlockFormat::kIq4Nl;
+      return BlockFormat::kIq4_Nl;
     default:
       return std::nullopt;
   }

@@ -6,7 +6,7 @@ import { emptyReasonText, type CompletionTrace } from "../../protocol/messages.j
 import { ModelManager } from "../models/modelManager.js";
 import type { CompletionRequest, CompletionResult } from "../completion/result.js";
 import { CompletionService } from "../completion/service.js";
-import { StatusBoard } from "../completion/statusBoard.js";
+import { StatusReporter } from "../completion/statusReporter.js";
 import { parseSettings } from "../config/config.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { loadModel, type LoadedModel } from "../engine/engine.js";
@@ -94,7 +94,7 @@ async function answer(
   abort: () => void,
   flags: CompleteFlags,
 ): Promise<void> {
-  const service = new CompletionService(models, new StatusBoard(() => undefined), stderrLogger);
+  const service = new CompletionService(models, new StatusReporter(() => undefined), stderrLogger);
   const stopListening = onInterrupt(abort);
   const result = await service.complete(request).finally(stopListening);
   const trace = service.lastTrace!;
@@ -112,9 +112,9 @@ async function openModel(flags: CompleteFlags): Promise<LoadedModel> {
 
 /** The same model, whose sessions write at most so many tokens. */
 function withTokenLimit(model: LoadedModel, most: number): LoadedModel {
-  const { directory, card, maxPositions: modelPositions, native, tokenizer, info } = model;
+  const { place, card, maxPositions: modelPositions, native, tokenizer, info } = model;
   return {
-    directory,
+    place,
     card,
     maxPositions: modelPositions,
     native,

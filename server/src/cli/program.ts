@@ -5,7 +5,7 @@ import { generateCommand } from "./generate.js";
 import { infoCommand } from "./info.js";
 import { inspectCommand } from "./inspect.js";
 import { packCommand } from "./pack.js";
-import { packageVersion } from "./packageVersion.js";
+import { packageVersion } from "../packageRoot.js";
 import { reportError, UsageError } from "./report.js";
 
 /** Every command of `pipo`, in the order of the help text. */

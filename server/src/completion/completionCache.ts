@@ -1,13 +1,14 @@
+import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import type { DocumentContext } from "./documentContext.js";
+import type { DocumentContext } from "../document/documentContext.js";
 
 /** Documents' places that are remembered. */
 const maxPlaces = 256;
 /** Suggestions remembered per place, newest first. */
 const maxPerPlace = 8;
-/** Text before the line and after the cursor that must be equal for a suggestion to be used again. */
-const comparedBefore = 2_048;
-const comparedAfter = 512;
+/** Text before the line and after the cursor that must be equal for a suggestion to be used again: what a prompt may hold. */
+const comparedBefore = 8_192;
+const comparedAfter = 2_048;
 
 interface CachedSuggestion {
   readonly linePrefix: string;
@@ -45,9 +46,10 @@ export class CompletionCache {
   }
 }
 
-/** The compared text itself: what is equal is equal, without the doubt of a hash. */
+/** A digest of the compared text, so that many places need little memory. */
 function keyOf(context: DocumentContext): string {
   const before = context.prefix.slice(0, context.prefix.length - context.linePrefix.length);
   const after = context.suffix.slice(0, comparedAfter);
-  return [context.languageId, context.fileName, before.slice(-comparedBefore), after].join("\0");
+  const compared = [context.languageId, context.fileName, before.slice(-comparedBefore), after].join("\0");
+  return createHash("sha256").update(compared).digest("base64");
 }

@@ -1,8 +1,8 @@
 import type { StopReason } from "../engine/addon.js";
 import type { TextRequest, TextResult, TextSession, TextStep } from "../engine/engine.js";
-import { endOfExtent, type ExtentRule } from "./block.js";
-import { endsInLoop } from "./loop.js";
-import { Sureness } from "./sureness.js";
+import { endOfExtent, type ExtentRule } from "../document/extent.js";
+import { endsInLoop } from "../document/loop.js";
+import { LineConfidence } from "./lineConfidence.js";
 
 export interface GenerationLimits {
   readonly rule: ExtentRule;
@@ -68,14 +68,14 @@ class Writing {
   private text = "";
   private sureLength: number | undefined;
   private firstAt: number | undefined;
-  private readonly sureness: Sureness;
+  private readonly lineConfidence: LineConfidence;
   private owed: string;
 
   constructor(
     private readonly limits: GenerationLimits,
     private readonly stopIds: readonly number[],
   ) {
-    this.sureness = new Sureness(limits.minConfidence);
+    this.lineConfidence = new LineConfidence(limits.minConfidence);
     this.owed = limits.heldBack;
   }
 
@@ -83,7 +83,7 @@ class Writing {
     this.firstAt ??= performance.now();
     const text = this.withoutOwed(written);
     if (text === undefined) return this.endWhereUnsure(0);
-    this.endWhereUnsure(this.sureness.add(text, this.logprobsOf(step)));
+    this.endWhereUnsure(this.lineConfidence.add(text, this.logprobsOf(step)));
     this.text += text;
     if (this.end !== undefined) return;
     if (endOfExtent(this.text, this.limits.rule, /*complete=*/ false) !== undefined) this.end = "extent";
@@ -94,7 +94,7 @@ class Writing {
   /** Nothing more will come. */
   finish(stopReason: StopReason): void {
     this.end ??= stopReason === "stopId" ? "model" : "tokenLimit";
-    if (this.sureLength === undefined) this.endWhereUnsure(this.sureness.endOfSureText());
+    if (this.sureLength === undefined) this.endWhereUnsure(this.lineConfidence.endOfSureText());
   }
 
   shownText(): string {
@@ -103,7 +103,7 @@ class Writing {
   }
 
   get confidence(): number | null {
-    return this.sureness.confidence;
+    return this.lineConfidence.confidence;
   }
 
   /** The text behind what the document has already; undefined where the model goes on with something else. */

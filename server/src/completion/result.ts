@@ -1,40 +1,15 @@
 import type { EmptyReason, ResultSource } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
+import type { DocumentPlace } from "../document/document.js";
 
-/** A document as the editor last described it. It may be large, so its text is only looked at in parts. */
-export interface DocumentSource {
-  readonly uri: string;
-  readonly languageId: string;
-  readonly version: number;
-  readonly text: DocumentText;
-}
-
-/** Text in UTF-16 units; a string is one. */
-export interface DocumentText {
-  readonly length: number;
-  slice(start: number, end: number): string;
-}
-
-export interface CompletionRequest {
-  readonly document: DocumentSource;
-  /** Cursor, in UTF-16 units from the start of the document. */
-  readonly offset: number;
+export interface CompletionRequest extends DocumentPlace {
   /** Zero-based, for the trace only. */
   readonly position: { readonly line: number; readonly character: number };
   /** True when the user asked, false when typing did. */
   readonly invoked: boolean;
-  /** Entry that is selected in the editor's suggestion list: a suggestion must begin with it. */
-  readonly selected?: SelectedCompletion;
   readonly settings: PipoSettings;
   /** Aborted when the editor withdraws the request. */
   readonly signal: AbortSignal;
-}
-
-export interface SelectedCompletion {
-  /** Offsets of the text that the entry replaces. */
-  readonly start: number;
-  readonly end: number;
-  readonly text: string;
 }
 
 export interface Suggestion {

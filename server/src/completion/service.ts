@@ -1,20 +1,23 @@
 import type { CompletionStatistics, CompletionTrace, GenerationTrace } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
-import { describeError, type Logger } from "../log.js";
-import { postprocess } from "../postprocess/pipeline.js";
+import { messageOf } from "../files.js";
+import type { Logger } from "../log.js";
+import { postprocess, refit } from "../postprocess/pipeline.js";
 import type { Prompt } from "../prompt/build.js";
-import { extentRule, type ExtentRule } from "./block.js";
+import { extentRule, type ExtentRule } from "../document/extent.js";
 import { CompletionCache } from "./completionCache.js";
-import { type CompletionModel, decodeMode, maxBlockTokens, maxLineTokens, promptBudget } from "./completionModel.js";
-import { type DocumentContext, documentContext } from "./documentContext.js";
-import { ExcludedFiles } from "./excludedFiles.js";
+import { type CompletionModel, CompletionModels, decodeMode, stopIdsFor, type Unusable } from "./completionModel.js";
+import { maxBlockTokens, maxLineTokens, minConfidenceFor, promptBudget, timeLimitFor } from "./modelDefaults.js";
+import { type DocumentContext, documentContext } from "../document/documentContext.js";
+import { ExcludedFiles, type ResolveLink } from "./excludedFiles.js";
 import { generate, type Generation } from "./generation.js";
 import type { ModelManager } from "../models/modelManager.js";
+import type { MeasureReadBandwidth } from "./modelSpeed.js";
 import { RequestScheduler, withdrawalOf } from "./requestScheduler.js";
 import { type CompletionRequest, type CompletionResult, empty, type EmptyResult } from "./result.js";
 import { Statistics } from "./statistics.js";
-import type { StatusBoard } from "./statusBoard.js";
+import type { StatusReporter } from "./statusReporter.js";
 import { describeTrace, TraceRecorder } from "./trace.js";
 import { extentOf, refusalByTrigger } from "./trigger.js";
 import { TypedAsSuggested } from "./typedAsSuggested.js";
@@ -22,21 +25,33 @@ import { TypedAsSuggested } from "./typedAsSuggested.js";
 /** Documents of these schemes are logs, consoles and input boxes. */
 const otherSchemes = /^(?:output|debug|comment|git|search-editor|vscode-(?!remote|vfs|userdata|notebook-cell)[a-z-]*):/i;
 
+/** What the machine gives to completion; everything may be absent, for less exact defaults. */
+export interface CompletionHost {
+  readonly measureReadBandwidth?: MeasureReadBandwidth;
+  readonly resolveLink?: ResolveLink;
+}
+
 /** From a request to a suggestion or a reason. The stages stand in `answer` and `generated`, in order. */
 export class CompletionService {
-  private readonly excluded = new ExcludedFiles();
+  private readonly excluded: ExcludedFiles;
   private readonly typed = new TypedAsSuggested();
   private readonly cache = new CompletionCache();
   private readonly scheduler = new RequestScheduler();
   private readonly statistics = new Statistics();
+  private readonly completionModels: CompletionModels;
   private newestTrace: CompletionTrace | undefined;
   private requests = 0;
 
   constructor(
     private readonly models: ModelManager,
-    private readonly status: StatusBoard,
+    private readonly status: StatusReporter,
     private readonly log: Logger,
-  ) {}
+    host: CompletionHost = {},
+  ) {
+    this.completionModels = new CompletionModels(host.measureReadBandwidth);
+    this.excluded = new ExcludedFiles(log, host.resolveLink);
+    models.onUnload((model) => this.completionModels.release(model));
+  }
 
   /** Never rejects: what goes wrong is logged and becomes a reason. */
   async complete(request: CompletionRequest): Promise<CompletionResult> {
@@ -44,8 +59,8 @@ export class CompletionService {
     const result = await this.scheduler
       .admit(request.document.uri, request.signal, (signal) => this.answer(request, signal, trace))
       .catch((error: unknown) => {
-        this.log.error(`A request failed: ${describeError(error)}`);
-        return empty("engineFailed", describeError(error));
+        this.log.error(`A request failed: ${messageOf(error)}`);
+        return empty("engineFailed", messageOf(error));
       });
     this.newestTrace = trace.finish(result);
     this.statistics.note(this.newestTrace);
@@ -67,10 +82,15 @@ export class CompletionService {
     return this.statistics.snapshot();
   }
 
+  /** Folders that the editor has open, as URIs. */
+  setWorkspaceFolders(uris: readonly string[]): void {
+    this.excluded.setWorkspaceFolders(uris);
+  }
+
   /** A document was closed. */
   forget(uri: string): void {
     this.typed.forget(uri);
-    if (this.models.state.kind === "ready") this.models.state.model.prompts.forget(uri);
+    this.completionModels.forget(uri);
   }
 
   /** Settings or the model change: what was suggested before may not be suggested now, and what runs is withdrawn. */
@@ -81,8 +101,9 @@ export class CompletionService {
   }
 
   private async answer(request: CompletionRequest, signal: AbortSignal, trace: TraceRecorder): Promise<CompletionResult> {
-    const refusal = trace.stage("settings", () => this.refusal(request));
+    const refusal = await trace.stageAsync("settings", () => this.refusal(request));
     if (refusal !== undefined) return refusal;
+    if (signal.aborted) return empty(withdrawalOf(signal));
 
     const context = trace.stage("document", () => documentContext(request));
     if (typeof context === "string") return empty(context);
@@ -93,10 +114,10 @@ export class CompletionService {
     return reused ?? this.generated(request, context, signal, trace);
   }
 
-  private refusal({ document, settings }: CompletionRequest): EmptyResult | undefined {
+  private async refusal({ document, settings }: CompletionRequest): Promise<EmptyResult | undefined> {
     if (!settings.completion.enabled) return empty("disabled", `pipo.completion.enabled, ${document.languageId}`);
     if (otherSchemes.test(document.uri)) return empty("notTextDocument");
-    const pattern = this.excluded.matchingPattern(document.uri, settings.completion.exclude);
+    const pattern = await this.excluded.matchingPattern(document.uri, settings.completion.exclude);
     return pattern === undefined ? undefined : empty("excludedFile", pattern);
   }
 
@@ -108,8 +129,7 @@ export class CompletionService {
         ? ([this.cache.get(context), "completionCache"] as const)
         : ([rest, "typedAsSuggested"] as const);
     if (text === undefined) return undefined;
-    // The editor may have closed a bracket meanwhile, so the text meets the document once more.
-    const fitted = postprocess(text, { document: context, rule: ruleFor(request, context) }).text;
+    const fitted = refit(text, { document: context, rule: ruleFor(request, context) });
     return fitted === "" ? undefined : this.suggestion(context, fitted, source, id);
   }
 
@@ -119,14 +139,16 @@ export class CompletionService {
     signal: AbortSignal,
     trace: TraceRecorder,
   ): Promise<CompletionResult> {
-    const model = await trace.stageAsync("engine", () => unlessAborted(signal, this.models.ready()));
+    const model = await trace.stageAsync("engine", () => unlessAborted(signal, this.completionModel(request.settings)));
     if (signal.aborted) return empty(withdrawalOf(signal));
     if (model === undefined) return this.failure();
+    if ("reason" in model) return empty("noFillInMiddle", model.reason);
 
     const rule = ruleFor(request, context);
-    const mode = decodeMode(model, request.settings.engine.mode);
+    const mode = decodeMode(model.model, request.settings.engine.mode);
     const generation = await this.scheduler.inTurn(signal, () => {
-      const prompt = trace.stage("prompt", () => model.prompts.build(context, promptBudget(model, mode)));
+      const budget = promptBudget(model.model, model.family, model.speed, mode);
+      const prompt = trace.stage("prompt", () => model.prompts.build(context, budget));
       return trace.stageAsync("generate", () => this.generate(model, { prompt, mode, rule }, request.settings, signal));
     });
     if (generation === undefined || generation.end === "withdrawn") return empty(withdrawalOf(signal));
@@ -139,13 +161,19 @@ export class CompletionService {
     return this.suggestion(context, text, "model", trace.id);
   }
 
+  private async completionModel({ model: { fimFormat } }: PipoSettings): Promise<CompletionModel | Unusable | undefined> {
+    const model = await this.models.ready();
+    return model && this.completionModels.use(model, fimFormat);
+  }
+
   private async generate(
     model: CompletionModel,
     { prompt, mode, rule }: { readonly prompt: Prompt; readonly mode: DecodeMode; readonly rule: ExtentRule },
     { completion, engine }: PipoSettings,
     signal: AbortSignal,
   ): Promise<Generation> {
-    const { minConfidence, timeLimitMs } = completion;
+    const minConfidence = minConfidenceFor(completion, model.model);
+    const timeLimitMs = timeLimitFor(completion, model.speed);
     const block = rule.extent === "block";
     const { heldBack } = prompt;
     const limits = { rule, heldBack, minConfidence, timeLimitMs: block ? 2 * timeLimitMs : timeLimitMs, signal };
@@ -155,11 +183,12 @@ export class CompletionService {
       // A line that opens a block looks finished to a model; what is asked for is the block.
       ...(block && rule.linePrefix.trim() !== "" && { minNewTokens: 1 }),
       mode,
-      stopIds: model.stopIds,
+      stopIds: stopIdsFor(model, mode),
       ...(engine.threshold !== null && { threshold: engine.threshold }),
     };
     try {
       const generation = await this.status.whileGenerating(() => generate(model.session, request, limits));
+      model.speed.note(generation.result.stats);
       this.models.noteGeneration();
       return generation;
     } catch (error) {

@@ -5,6 +5,7 @@ import {
   emptyReasonText,
   type ResultSource,
 } from "../../protocol/messages.js";
+import { percentile } from "../../protocol/percentile.js";
 
 /** Answers of the model whose latencies are kept. */
 const maxLatencies = 1_000;
@@ -50,7 +51,7 @@ export class Statistics {
   }
 
   snapshot(): CompletionStatistics {
-    const sorted = [...this.latencies].sort((a, b) => a - b);
+    const [p50, p95] = [percentile(this.latencies, 0.5), percentile(this.latencies, 0.95)];
     return {
       requests: this.requests,
       suggestions: Object.values(this.bySource).reduce((sum, count) => sum + count, 0),
@@ -58,19 +59,11 @@ export class Statistics {
       acceptedCharacters: this.acceptedCharacters,
       bySource: { ...this.bySource },
       byReason: { ...this.byReason },
-      latencyMs:
-        sorted.length === 0
-          ? null
-          : { p50: percentile(sorted, 0.5), p95: percentile(sorted, 0.95), count: sorted.length },
+      latencyMs: p50 === undefined || p95 === undefined ? null : { p50, p95, count: this.latencies.length },
       tokens: this.tokens,
       steps: this.steps,
     };
   }
-}
-
-/** Nearest rank. */
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }
 
 function zeroPerReason(): Record<EmptyReason, number> {

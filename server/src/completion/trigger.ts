@@ -1,9 +1,7 @@
 import type { EmptyReason } from "../../protocol/messages.js";
 import type { CompletionSettings } from "../../protocol/settings.js";
-import type { DocumentContext } from "./documentContext.js";
-
-/** How far a suggestion may reach: to the end of the line, or over a block. */
-export type Extent = "line" | "block";
+import type { DocumentContext } from "../document/documentContext.js";
+import type { Extent } from "../document/extent.js";
 
 const wordCharacter = /[\p{L}\p{N}_$]/u;
 /** What may stand after the cursor: closing brackets and quotes, separators, blanks. */

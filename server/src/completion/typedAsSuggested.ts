@@ -1,4 +1,4 @@
-import type { DocumentContext } from "./documentContext.js";
+import type { DocumentContext } from "../document/documentContext.js";
 
 /** The suggestion that a document shows, and where. */
 interface ShownSuggestion {
@@ -6,8 +6,6 @@ interface ShownSuggestion {
   readonly text: string;
 }
 
-/** Text kept to recognise the place again. */
-const anchorLength = 256;
 /** What editors put after the cursor by themselves when a bracket or quote is typed. */
 const autoClosed = /^[)\]}"'`>]$/;
 
@@ -27,12 +25,12 @@ export class TypedAsSuggested {
   rest(now: DocumentContext): string | undefined {
     const shown = this.shown.get(now.uri);
     if (shown === undefined) return undefined;
-    const typed = typedSince(shown.context, now);
-    if (typed === undefined || !shown.text.startsWith(typed) || typed.length === shown.text.length) {
+    const typed = typedSince(shown, now);
+    if (typed === undefined || typed === shown.text.length) {
       this.shown.delete(now.uri);
       return undefined;
     }
-    return shown.text.slice(typed.length);
+    return shown.text.slice(typed);
   }
 
   forget(uri: string): void {
@@ -44,17 +42,25 @@ export class TypedAsSuggested {
   }
 }
 
-/** Text typed at the cursor between two views of a document, or undefined when anything else changed around it. */
-function typedSince(then: DocumentContext, now: DocumentContext): string | undefined {
-  const anchor = then.prefix.slice(-anchorLength);
-  const windowMoved = then.prefixStart !== now.prefixStart;
-  const at = windowMoved ? now.prefix.lastIndexOf(anchor) : then.prefix.length - anchor.length;
-  if (at < 0 || !now.prefix.startsWith(anchor, at)) return undefined;
-  return sameSuffix(then.suffix, now.suffix) ? now.prefix.slice(at + anchor.length) : undefined;
+/** How much of the shown text was typed, or undefined when anything else changed in the two views of the document. */
+function typedSince({ context: then, text }: ShownSuggestion, now: DocumentContext): number | undefined {
+  if (!sameSuffix(then.suffix, now.suffix)) return undefined;
+  if (then.prefixStart === now.prefixStart) {
+    const typed = now.prefix.length - then.prefix.length;
+    const fits = typed >= 0 && typed <= text.length && now.prefix === then.prefix + text.slice(0, typed);
+    return fits ? typed : undefined;
+  }
+  // The window has moved on by some lines: what it holds from before must be the same.
+  for (let typed = 0; typed <= Math.min(text.length, now.prefix.length); typed++) {
+    const before = now.prefix.slice(0, now.prefix.length - typed);
+    if (now.prefix.endsWith(text.slice(0, typed)) && before !== "" && then.prefix.endsWith(before)) return typed;
+  }
+  return undefined;
 }
 
+/** The same text follows, but for a bracket or quote that the editor closed and for what no longer fits the window. */
 function sameSuffix(then: string, now: string): boolean {
-  const before = then.slice(0, anchorLength);
-  if (now.startsWith(before)) return before.length === anchorLength || now.length === then.length;
-  return autoClosed.test(now.slice(0, 1)) && now.startsWith(before, 1);
+  if (then === now) return true;
+  const closed = now.length >= 1 && autoClosed.test(now[0]!);
+  return closed && then.startsWith(now.slice(1)) && then.length - now.length <= 1;
 }

@@ -297,6 +297,8 @@ export interface InspectedPosition {
   readonly confidence: number | null;
   /** Null in plain mode and where the model has no pre-gate. */
   readonly preGate: number | null;
+  /** All logits of the first token, up to `realVocabSize`; absent unless asked for. */
+  readonly logits?: Float32Array;
 }
 
 export interface EngineSession {
@@ -308,7 +310,7 @@ export interface EngineSession {
   /** Stops the running request within one decode step or one layer of prefill; harmless when idle. */
   cancel(): void;
   /** Teacher-forced logits, `top` best per position. Resets the session's timeline. */
-  inspect(ids: Int32Array, mode: DecodeMode, top: number): Promise<readonly InspectedPosition[]>;
+  inspect(ids: Int32Array, mode: DecodeMode, top: number, withLogits?: boolean): Promise<readonly InspectedPosition[]>;
   /** Forgets the timeline, keeps the memory. */
   reset(): void;
   /** Frees the session's memory; later calls reject with `closed`. */

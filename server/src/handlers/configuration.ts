@@ -1,7 +1,8 @@
 import type { DeepPartial, PipoSettings } from "../../protocol/settings.js";
 import { settingsSection } from "../../protocol/settings.js";
 import { mergeSettings, parseSettings } from "../config/config.js";
-import { describeError, type Logger } from "../log.js";
+import { messageOf } from "../files.js";
+import type { Logger } from "../log.js";
 
 /** Asks the editor for the section as it holds for one document, or in general. */
 export type PullSettings = (uri: string | undefined) => Promise<unknown>;
@@ -62,7 +63,7 @@ export class Configuration {
     try {
       return await withTimeout(this.pull(uri), pullTimeoutMs);
     } catch (error) {
-      this.log.warn(`The editor did not say its settings (${describeError(error)}); the defaults are used.`);
+      this.log.warn(`The editor did not say its settings (${messageOf(error)}); the defaults are used.`);
       return undefined;
     }
   }

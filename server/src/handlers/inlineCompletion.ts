@@ -7,7 +7,8 @@ import {
 } from "vscode-languageserver/node";
 import { suggestionAcceptedCommand } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
-import type { CompletionRequest, CompletionResult, SelectedCompletion, Suggestion } from "../completion/result.js";
+import type { CompletionRequest, CompletionResult, Suggestion } from "../completion/result.js";
+import type { SelectedCompletion } from "../document/document.js";
 import type { OpenDocument } from "./documents.js";
 
 /** What an inline completion request needs from its surroundings. */

@@ -1,5 +1,5 @@
-import type { ExtentRule } from "../completion/block.js";
-import type { DocumentContext } from "../completion/documentContext.js";
+import type { ExtentRule } from "../document/extent.js";
+import type { DocumentContext } from "../document/documentContext.js";
 
 /** What a filter may look at beside the text. */
 export interface FilterContext {

@@ -29,10 +29,13 @@ export class PrefixWindow {
 
   constructor(private readonly tokenizer: ChunkedTokenizer) {}
 
-  /** The end of `text.prefix` that fits `budget` tokens; begins at a line where there is one. */
-  choose(text: PrefixText, budget: number): string {
+  /**
+   * The end of `text.prefix` that fits `budget` tokens; begins at a line where there is one. A window that is chosen anew
+   * holds at most `newBudget` tokens, and may grow to the budget while the text does.
+   */
+  choose(text: PrefixText, budget: number, newBudget = budget): string {
     const fitting = this.fittingStarts(text.prefix, budget);
-    const start = this.keptStart(text, fitting) ?? newStart(fitting, text.prefixStart === 0, budget);
+    const start = this.keptStart(text, fitting) ?? newStart(fitting, text.prefixStart === 0, budget, newBudget);
     this.remembered.set(text.uri, {
       start: text.prefixStart + start,
       head: text.prefix.slice(start, start + headLength),
@@ -88,10 +91,11 @@ function startIn(prefix: string, part: string, at: number, tokens: number): Star
 }
 
 /** Everything when it fits, otherwise a line's start at the refill share, otherwise the farthest piece of a long line. */
-function newStart(fitting: readonly Start[], wholePrefix: boolean, budget: number): number {
+function newStart(fitting: readonly Start[], wholePrefix: boolean, budget: number, newBudget: number): number {
   const farthest = fitting.at(-1)!;
-  if (wholePrefix && farthest.at === 0) return 0;
-  const share = budget * refillShare;
-  const lines = fitting.filter((start) => start.isLine && start.tokens <= share);
-  return (lines.at(-1) ?? farthest).at;
+  if (wholePrefix && farthest.at === 0 && farthest.tokens <= newBudget) return 0;
+  const share = Math.min(budget * refillShare, newBudget);
+  const near = fitting.filter((start) => start.tokens <= share);
+  const line = near.findLast((start) => start.isLine && start.tokens > 0);
+  return (line ?? (newBudget < budget ? near.at(-1)! : farthest)).at;
 }

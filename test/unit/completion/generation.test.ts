@@ -1,22 +1,22 @@
 import { describe, expect, it } from "vitest";
-import { endsInLoop, startOfLoop } from "../../../server/src/completion/loop.js";
+import { endsInLoop, startOfLoop } from "../../../server/src/document/loop.js";
 import { generate, wholeParts } from "../../../server/src/completion/generation.js";
-import { Sureness } from "../../../server/src/completion/sureness.js";
+import { LineConfidence } from "../../../server/src/completion/lineConfidence.js";
 import { FakeModel } from "../../support/fakeEngine.js";
 
 /** Steps with the probability of both their tokens; gives what `add` said of each. */
 function judge(minConfidence: number, steps: readonly (readonly [text: string, probability: number])[]) {
-  const sureness = new Sureness(minConfidence);
-  const ends = steps.map(([text, probability]) => sureness.add(text, [Math.log(probability), Math.log(probability)]));
-  return { sureness, end: ends.find((end) => end !== undefined), last: sureness.endOfSureText() };
+  const lineConfidence = new LineConfidence(minConfidence);
+  const ends = steps.map(([text, probability]) => lineConfidence.add(text, [Math.log(probability), Math.log(probability)]));
+  return { lineConfidence, end: ends.find((end) => end !== undefined), last: lineConfidence.endOfSureText() };
 }
 
 describe("how sure the model is", () => {
   it("is the geometric mean of the first tokens' probabilities", () => {
-    const sureness = new Sureness(0);
-    expect(sureness.confidence).toBeNull();
-    sureness.add("ab", [Math.log(0.9), Math.log(0.4)]);
-    expect(sureness.confidence).toBeCloseTo(0.6);
+    const lineConfidence = new LineConfidence(0);
+    expect(lineConfidence.confidence).toBeNull();
+    lineConfidence.add("ab", [Math.log(0.9), Math.log(0.4)]);
+    expect(lineConfidence.confidence).toBeCloseTo(0.6);
   });
 
   it("is judged after eight tokens, or at the end", () => {
@@ -46,7 +46,7 @@ describe("how sure the model is", () => {
 describe("a space that the prompt holds back", () => {
   const written = async (text: string, heldBack: string) => {
     const request = { promptIds: Int32Array.of(40), maxNewTokens: 30, mode: "pair", stopIds: [1] } as const;
-    const rule = { extent: "line", maxLines: 1, linePrefix: "return ", nextLine: "" } as const;
+    const rule = { extent: "line", maxLines: 1, linePrefix: "return ", nextLine: "", fenced: false } as const;
     const limits = { rule, heldBack, minConfidence: 0, timeLimitMs: 1_000, signal: new AbortController().signal };
     const { text: shown, end } = await generate(new FakeModel(() => text).createSession(), request, limits);
     return { shown, end };

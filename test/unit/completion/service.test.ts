@@ -15,9 +15,15 @@ describe("a suggestion", () => {
       suggestion: { id: "1", text: "a + b;", start: 30, end: 30, source: "model" },
     });
     expect(model.prompts[0]).toBe(
-      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return<|fim_middle|>",
+      "<|fim_suffix|>\n}\n<|fim_prefix|><|file_sep|>example.ts\nfunction add(a, b) {\n  return <|fim_middle|>",
     );
-    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 7, steps: 4, accepted: 3 });
+    expect(service.lastTrace?.generation).toMatchObject({ mode: "pair", block: false, tokens: 6, steps: 3, accepted: 3 });
+  });
+
+  it("comes without the space that the model has to write first, where its format wants it so", async () => {
+    const test = new ServiceUnderTest(() => "a + b;", { fimFormat: "joined" });
+    expect(await test.text("function add(a, b) {\n  return █\n}\n")).toBe("a + b;");
+    expect(test.model.prompts[0]).toMatch(/\n {2}return$/);
   });
 
   it.each([
@@ -285,6 +291,61 @@ describe("text that is known already", () => {
   });
 });
 
+describe("what is shown stays while it is typed", () => {
+  const source = (test: ServiceUnderTest) => test.service.lastTrace?.outcome;
+
+  it("with all its lines, from the first letter to the end of the first line", async () => {
+    const block = "a = one(x)\n    b = two(a)\n    return b";
+    const test = says(block);
+    const at = (typed: string) => test.text(`def f(x):\n    ${typed}█\n\ny = 1\n`, { languageId: "python" });
+    expect(await at("")).toBe(block);
+    for (const typed of ["a", "a = on", "a = one(x)"]) {
+      expect(await at(typed)).toBe(block.slice(typed.length));
+      expect(source(test)).toMatchObject({ source: "typedAsSuggested" });
+    }
+    expect(await at("a = one(x)\n    b = tw")).toBe("o(a)\n    return b");
+    expect(test.model.requests).toHaveLength(1);
+  });
+
+  it("with all its lines when it comes back from the cache", async () => {
+    const block = "a = one(x)\n    return a";
+    const test = new ServiceUnderTest((prompt) => (prompt.includes("zz") ? "9" : block));
+    await test.text("def f(x):\n    █\n");
+    await test.text("def f(x):\n    zz = █\n");
+    expect(await test.text("def f(x):\n    a =█\n")).toBe(" one(x)\n    return a");
+    expect(source(test)).toMatchObject({ source: "completionCache" });
+  });
+
+  it.each([
+    ["at the end of the file", "x = foo█", "x = foo(█)", "(a)", "a"],
+    ["before nothing but closers", "f([x = foo█])", "f([x = foo(█)])", "(a)", "a"],
+    ["before a line", "x = foo█\ny = 1\n", "x = foo(█)\ny = 1\n", "(a)", "a"],
+    ["as a quote", "x = █", "x = '█'", "'a'", "a"],
+  ])("though the editor closes the bracket that was typed: %s", async (_where, before, after, answer, rest) => {
+    const test = says(answer);
+    await test.text(before);
+    expect(await test.text(after)).toBe(rest);
+    expect(test.model.requests).toHaveLength(1);
+  });
+
+  it.each([
+    ["far above", (name: string) => `${name} = 1\n${"# filler line of text\n".repeat(300)}total =█\n`],
+    ["far below", (name: string) => `total =█\n${"# filler line of text\n".repeat(30)}${name} = 1\n`],
+  ])("and goes when the text changes %s", async (_where, document) => {
+    const test: ServiceUnderTest = new ServiceUnderTest(() => (test.model.requests.length > 1 ? " omega" : " alpha"));
+    expect(await test.text(document("alpha"))).toBe(" alpha");
+    expect(await test.text(document("omega"))).toBe(" omega");
+  });
+
+  it("in a document of which only a part is looked at", async () => {
+    const lines = "# filler line of text that goes on\n".repeat(2_000);
+    const test = says("first();\nsecond();\nthird();");
+    await test.text(`${lines}█\n`);
+    expect(await test.text(`${lines}first();\nsec█\n`)).toBe("ond();\nthird();");
+    expect(test.model.requests).toHaveLength(1);
+  });
+});
+
 describe("a model that does not work", () => {
   it("answers with the reason, shows what to do, and recovers with other settings", async () => {
     const error = Object.assign(new Error("config.json is missing in /m. Choose another model."), { code: "badConfig" });
@@ -314,12 +375,47 @@ describe("a model that does not work", () => {
     expect(await test.text("x = █")).toBe("1");
   });
 
-  it("is refused when its tokenizer has no fill-in-the-middle tokens, and freed", async () => {
+});
+
+describe("a model that cannot fill in the middle", () => {
+  it("is loaded, and completion says that it does not use it, and why", async () => {
+    const test = new ServiceUnderTest(() => "1", { name: "chatty", fimFormat: undefined });
+    expect(await test.complete("x = █")).toMatchObject({
+      reason: "noFillInMiddle",
+      detail: expect.stringMatching(/^chatty is not known to be trained .*pipo\.model\.fimFormat/),
+    });
+    expect(test.statuses.at(-1)).toMatchObject({ state: "disabled", model: "chatty", message: expect.stringContaining("chatty") });
+    expect(test.model.closed).toBe(false);
+    expect(test.model.requests).toHaveLength(0);
+  });
+
+  it("is used when the user names its format, without loading it again", async () => {
+    let loads = 0;
+    const test: ServiceUnderTest = new ServiceUnderTest(() => "1", { fimFormat: undefined }, async () => {
+      loads += 1;
+      return test.model;
+    });
+    expect(await test.text("x = █")).toBe("(noFillInMiddle)");
+    expect(await test.text("x = █", { model: { fimFormat: "qwen" } })).toBe("1");
+    expect(test.model.prompts[0]).toBe("<|fim_prefix|>x = <|fim_suffix|><|fim_middle|>");
+    expect(test.statuses.at(-1)).toMatchObject({ state: "ready", reason: null, message: null });
+    expect(loads).toBe(1);
+  });
+
+  it("names the token that its tokenizer lacks", async () => {
     const { CharacterTokenizer } = await import("../../support/fakeEngine.js");
     const tokenizer = new CharacterTokenizer(["<|fim_middle|>"]);
     const test = new ServiceUnderTest(() => "1", { tokenizer });
-    expect(await test.complete("x = █")).toMatchObject({ reason: "engineFailed", detail: expect.stringContaining("<|fim_middle|>") });
-    expect(test.model.closed).toBe(true);
+    expect(await test.complete("x = █")).toMatchObject({ reason: "noFillInMiddle", detail: expect.stringContaining("<|fim_middle|>") });
+  });
+
+  it("is let go of with its session when it is asked in another format, or unloaded", async () => {
+    const test = new ServiceUnderTest(() => "1");
+    await test.text("x = █");
+    await test.text("y = █", { model: { fimFormat: "qwen" } });
+    expect(test.model.sessionsClosed).toBe(1);
+    await test.models.unload();
+    expect(test.model.sessionsClosed).toBe(2);
   });
 });
 

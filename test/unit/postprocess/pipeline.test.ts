@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { extentRule } from "../../../server/src/completion/block.js";
+import { extentRule } from "../../../server/src/document/extent.js";
 import { extentOf } from "../../../server/src/completion/trigger.js";
 import { defaultSettings } from "../../../server/src/config/config.js";
 import { postprocess } from "../../../server/src/postprocess/pipeline.js";
@@ -31,7 +31,7 @@ describe("the whole pipeline", () => {
   it("names the filters that changed the text", () => {
     const document = contextAt("f(█)");
     const rule = extentRule(document, "line", 8);
-    expect(postprocess("a) ", { document, rule }).changedBy).toEqual(["cutAtSuffixCloser"]);
+    expect(postprocess("a) ", { document, rule }).changedBy).toEqual(["cutAtCloser"]);
     expect(postprocess("a", { document, rule }).changedBy).toEqual([]);
   });
 });

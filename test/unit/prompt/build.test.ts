@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { documentContext } from "../../../server/src/completion/documentContext.js";
+import { documentContext } from "../../../server/src/document/documentContext.js";
 import { budgetFor, fullBudget, type PromptBudget, PromptBuilder } from "../../../server/src/prompt/build.js";
-import { promptFormats } from "../../../server/src/prompt/registry.js";
+import { fimFamilies } from "../../../server/src/prompt/fimFamilies.js";
 import { contextAt, requestAt } from "../../support/completion.js";
 import { CharacterTokenizer } from "../../support/fakeEngine.js";
 import { bundledPattern, PatternTokenizer } from "../../support/patternTokenizer.js";
@@ -9,7 +9,8 @@ import { bundledPattern, PatternTokenizer } from "../../support/patternTokenizer
 const numbered = (count: number) => Array.from({ length: count }, (_, index) => `line ${index} of the file`).join("\n");
 const budget: PromptBudget = { prefixTokens: 400, suffixTokens: 100 };
 
-const builder = (format: keyof typeof promptFormats = "spm") => new PromptBuilder(new CharacterTokenizer(), promptFormats[format]);
+const familyOf = (name: string) => fimFamilies.find((family) => family.name === name)!;
+const builder = (format = "spm") => new PromptBuilder(new CharacterTokenizer(), familyOf(format));
 
 function commonStart(a: Int32Array, b: Int32Array): number {
   const end = a.findIndex((id, index) => id !== b[index]);
@@ -32,6 +33,12 @@ describe("the window of a prompt", () => {
     // Indentation and alignment are no single spaces: they have tokens of their own.
     expect(spelled("  █")).toMatchObject({ end: "  ", heldBack: "" });
     expect(spelled("a  █")).toMatchObject({ end: "a  ", heldBack: "" });
+  });
+
+  it("keeps the space where the model was trained on cuts at any character", () => {
+    const { ids, heldBack } = builder("qwen").build(contextAt("return █"), budget);
+    expect(new CharacterTokenizer().spell(ids)).toBe("<|fim_prefix|>return <|fim_suffix|><|fim_middle|>");
+    expect(heldBack).toBe("");
   });
 
   it("keeps within the budget on both sides, in whole lines", () => {
@@ -88,6 +95,46 @@ describe("the window of a prompt", () => {
   });
 });
 
+describe("a machine that computes few tokens in the time of an answer", () => {
+  const slow: PromptBudget = { ...budget, newTokens: 150 };
+  const typed = (count: number) => `${numbered(200)}\n${"z".repeat(count)}█\n${numbered(9)}`;
+
+  it("gets the text nearest to the cursor first", () => {
+    const { ids, prefix } = builder("qwen").build(contextAt(typed(3)), { ...slow, suffixTokens: 40 });
+    expect(ids.length).toBeLessThanOrEqual(150);
+    expect(prefix).toMatch(/^line \d+ of the file\n[^]*line 199 of the file\nzzz$/);
+  });
+
+  it("gets more with every letter, up to the whole budget, because what is computed stays", () => {
+    const prompts = builder("qwen");
+    const lengths = Array.from({ length: 300 }, (_, count) => prompts.build(contextAt(typed(count)), { ...slow, suffixTokens: 40 }).prefix.length);
+    expect(lengths[0]).toBeLessThan(150);
+    expect(Math.max(...lengths)).toBeGreaterThan(300);
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(budget.prefixTokens);
+  });
+
+  it("begins anew after a jump or another document instead of computing all that lies between", () => {
+    const prompts = builder("qwen");
+    for (let count = 0; count < 250; count++) prompts.build(contextAt(typed(count)), slow);
+    prompts.build(contextAt("other█", { uri: "file:///other.ts" }), slow);
+    expect(prompts.build(contextAt(typed(250)), slow).ids.length).toBeLessThanOrEqual(150);
+  });
+});
+
+it("begins with the token that the tokenizer puts before everything", () => {
+  const tokenizer = Object.assign(new CharacterTokenizer(), { bosId: 6 });
+  const { ids } = new PromptBuilder(tokenizer, familyOf("qwen")).build(contextAt("a█"), budget);
+  expect(tokenizer.spell(ids)).toBe("<|file_sep|><|fim_prefix|>a<|fim_suffix|><|fim_middle|>");
+});
+
+it("takes the names of control tokens in a document for text", () => {
+  const tokenizer = new CharacterTokenizer();
+  const { ids } = new PromptBuilder(tokenizer, familyOf("qwen")).build(contextAt("'<|fim_middle|>'█\n<|fim_suffix|>"), budget);
+  for (const name of ["<|fim_middle|>", "<|fim_suffix|>"]) {
+    expect([...ids].filter((id) => id === tokenizer.idOf(name))).toHaveLength(1);
+  }
+});
+
 describe("consecutive prompts", () => {
   it.each([
     ["joined", 0],
@@ -111,7 +158,7 @@ describe("consecutive prompts", () => {
 
 describe("time per keystroke", () => {
   it("stays below 2 ms in a large document", () => {
-    const prompts = new PromptBuilder(new PatternTokenizer(bundledPattern), promptFormats.spm);
+    const prompts = new PromptBuilder(new PatternTokenizer(bundledPattern), familyOf("spm"));
     const large = numbered(400_000);
     const times = Array.from({ length: 60 }, (_, typed) => {
       const request = requestAt(`${large}\n${"x".repeat(typed)}█\n${numbered(100)}`);
@@ -133,4 +180,5 @@ it("shrinks the budget to what a session holds, and the suffix to what the model
   expect(small.prefixTokens + small.suffixTokens).toBeLessThanOrEqual(448 - 48);
   expect(small.prefixTokens).toBeGreaterThan(3 * small.suffixTokens);
   expect(budgetFor(4096, 128)).toEqual({ ...fullBudget, suffixTokens: 128 });
+  expect(budgetFor(4096, 128, 100)).toEqual({ prefixTokens: 1024, suffixTokens: 25, newTokens: 100 });
 });

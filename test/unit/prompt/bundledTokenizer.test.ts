@@ -6,7 +6,7 @@ import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tok
 import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { PromptBuilder, fullBudget } from "../../../server/src/prompt/build.js";
 import { ChunkedTokenizer } from "../../../server/src/prompt/chunks.js";
-import { promptFormats } from "../../../server/src/prompt/registry.js";
+import { fimFamilies } from "../../../server/src/prompt/fimFamilies.js";
 import { contextAt } from "../../support/completion.js";
 import { sourcesIn } from "../../architecture/sources.js";
 
@@ -32,7 +32,7 @@ describe("the bundled model's tokenizer", () => {
 
   it("lays a prompt out below 2 ms while somebody types", () => {
     const text = readFileSync(path.join(import.meta.dirname, "../../../server/src/completion/service.ts"), "utf8");
-    const prompts = new PromptBuilder(tokenizer, promptFormats.spm);
+    const prompts = new PromptBuilder(tokenizer, fimFamilies.find(({ name }) => name === "joined")!);
     const times = Array.from({ length: 60 }, (_, typed) => {
       const context = contextAt(`${text}\n  ${"value.add(".slice(0, typed % 11)}█\n${text}`);
       const startedAt = performance.now();

@@ -1,9 +1,9 @@
 import type { Filter } from "../filter.js";
 
 /** Filled lines above the cursor that are looked at. */
-const linesAbove = 6;
+const linesAbove = 20;
 /** Longest sequence of lines whose immediate repetition is a loop. */
-const longestPeriod = 3;
+const longestPeriod = 10;
 /** Shorter sequences (brackets, `else`, `pass`) repeat in honest code. */
 const tellingLength = 8;
 

@@ -1,4 +1,4 @@
-import { toPlainLineBreaks } from "../../completion/documentContext.js";
+import { toPlainLineBreaks } from "../../document/documentContext.js";
 import type { Filter } from "../filter.js";
 
 /** Lines end with `\n`, in suggestions as in prompts. */

@@ -1,4 +1,4 @@
-import { endOfExtent } from "../../completion/block.js";
+import { endOfExtent } from "../../document/extent.js";
 import type { Filter } from "../filter.js";
 
 /** Keeps the first line or the block, whatever the model wrote after it. */
