@@ -82,8 +82,9 @@ function splitOf({ file, pre }: GgufTokenizer): NonNullable<ReturnType<typeof na
   );
 }
 
-function checkLengths({ file, tokens, tokenTypes, scoreCount }: GgufTokenizer): void {
+function checkLengths({ file, tokens, merges, tokenTypes, scoreCount }: GgufTokenizer): void {
   if (tokens.length === 0) throw badTokenizer(file, "tokenizer.ggml.tokens is empty");
+  if (merges.length === 0) throw badTokenizer(file, "tokenizer.ggml.merges is missing or empty");
   for (const [key, count] of [["token_type", tokenTypes?.length] as const, ["scores", scoreCount] as const]) {
     if (count === undefined || count === tokens.length) continue;
     throw badTokenizer(file, `tokenizer.ggml.${key} has ${count} entries for ${tokens.length} tokens`);

@@ -67,7 +67,7 @@ export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): To
   table.offsets.set(offsets);
   fillTokenSlots(table, vocabulary);
   fillMerges(table, vocabulary, ids);
-  fillHeader(table);
+  new Uint8Array(table.buffer).set(checksum(table.buffer), checksumAt);
   return table;
 }
 
@@ -124,11 +124,8 @@ function sectionsOf(
  * over megabytes is still being compiled when it ends.
  */
 function checksum(buffer: ArrayBuffer): Buffer {
-  return createHash("sha1").update(new Uint8Array(buffer, headerBytes)).digest();
-}
-
-function fillHeader({ buffer }: TokenTable): void {
-  new Uint8Array(buffer).set(checksum(buffer), checksumAt);
+  const header = new Uint8Array(buffer, 0, checksumAt);
+  return createHash("sha1").update(header).update(new Uint8Array(buffer, headerBytes)).digest();
 }
 
 /** The id of a token by its name in the byte alphabet. Merges may make a token that is listed among the added ones. */
