@@ -24,7 +24,12 @@ export interface BundledDocument {
   normalizer: unknown;
   pre_tokenizer: unknown;
   post_processor: unknown;
-  model: { vocab: Record<string, number>; merges: [string, string][]; ignore_merges: boolean; [field: string]: unknown };
+  model: {
+    vocab: Record<string, number>;
+    merges: [string, string][];
+    ignore_merges: boolean;
+    [field: string]: unknown;
+  };
 }
 
 /** The same as a GGUF file would have it. */

@@ -7,8 +7,8 @@ import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
  * A vocabulary as typed arrays over one buffer, which is also what the table's file holds: nothing is parsed when it is
  * loaded, and no token is a string before somebody asks for it.
  *
- * The buffer begins with a header of {@link headerBytes}, then come the description as JSON padded to four bytes, and the
- * sections in the order of {@link sectionsOf}.
+ * The buffer begins with a header of {@link headerBytes}; then come the description as JSON padded to four bytes, and
+ * the sections in the order of {@link sectionsOf}.
  */
 export interface TokenTable extends TokenTableDescription {
   readonly buffer: ArrayBuffer;
@@ -39,7 +39,7 @@ interface TokenTableDescription
 
 const magic = 0x4b544f50; // "POTK"
 const version = 1;
-/** Bytes of the header: magic, version, length in bytes, length of the description as integers, then the checksum of the rest. */
+/** Magic, version, length in bytes and length of the description as integers, then the checksum. */
 const headerBytes = 36;
 const checksumAt = 16;
 
@@ -120,8 +120,8 @@ function sectionsOf(
 }
 
 /**
- * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our own
- * over megabytes is still being compiled when it ends.
+ * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our
+ * own over megabytes is still being compiled when it ends.
  */
 function checksum(buffer: ArrayBuffer): Buffer {
   const header = new Uint8Array(buffer, 0, checksumAt);

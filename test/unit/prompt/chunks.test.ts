@@ -4,7 +4,13 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { ChunkedTokenizer } from "../../../server/src/prompt/chunks.js";
 import { CharacterTokenizer } from "../../support/fakeEngine.js";
-import { bundledPattern, paragraphPattern, PatternTokenizer, qwenPattern, unicodeQwenPattern } from "../../support/patternTokenizer.js";
+import {
+  bundledPattern,
+  paragraphPattern,
+  PatternTokenizer,
+  qwenPattern,
+  unicodeQwenPattern,
+} from "../../support/patternTokenizer.js";
 
 const sources = [
   readFileSync(import.meta.filename, "utf8"),
@@ -57,7 +63,8 @@ it("cuts at no blank of Unicode that a word goes on behind", () => {
   const chunks = new ChunkedTokenizer(tokenizer);
   expect(chunks.chunked).toBe(true);
   for (const source of ["a\n \u0085 \nb", "a;\n\r b", "a \u0085\n\u0085 b", "a\n\ufeff\nb", ...sources]) {
-    expect(chunks.encode(source).flatMap((ids) => [...ids]), JSON.stringify(source)).toEqual([...tokenizer.encode(source)]);
+    const ids = chunks.encode(source).flatMap((part) => [...part]);
+    expect(ids, JSON.stringify(source)).toEqual([...tokenizer.encode(source)]);
   }
 });
 

@@ -18,8 +18,16 @@ async function read(edit: (document: BundledDocument) => void, config?: object):
 }
 
 const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
-const split = (pattern: object, more: object = {}) => ({ type: "Split", pattern, behavior: "Isolated", invert: false, ...more });
+const split = (pattern: object, more: object = {}) => ({
+  type: "Split",
+  pattern,
+  behavior: "Isolated",
+  invert: false,
+  ...more,
+});
 const sequence = (...pretokenizers: object[]) => ({ type: "Sequence", pretokenizers });
+/** The changes to a document that let it split by one step before bytes. */
+const splitBy = (step: object) => (document: BundledDocument) => (document.pre_tokenizer = sequence(step, byteLevel));
 
 test("merges may be written as text or as pairs", async () => {
   const pairs = await read(() => undefined);
@@ -51,7 +59,10 @@ describe("words", () => {
 });
 
 describe("the first token of a prompt", () => {
-  const template = { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<|im_start|>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }] };
+  const template = {
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id: "<|im_start|>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+  };
 
   test("stands in a template", async () => {
     const tokenizer = await read((document) => {
@@ -92,11 +103,11 @@ describe("files that cannot be used", () => {
     ["marks inside words", ({ model }) => (model["end_of_word_suffix"] = "</w>"), "unsupported", /end of words/],
     ["another normal form", (d) => (d.normalizer = { type: "NFKC" }), "unsupported", /normalizer is NFKC/],
     ["no bytes", (d) => (d.pre_tokenizer = { type: "Whitespace" }), "unsupported", /does not end with ByteLevel/],
-    ["a space before every text", (d) => (d.pre_tokenizer = { ...byteLevel, add_prefix_space: true }), "unsupported", /ByteLevel of a form/],
-    ["another behaviour", (d) => (d.pre_tokenizer = sequence(split({ Regex: "a" }, { behavior: "Removed" }), byteLevel)), "unsupported", /Split of a form/],
-    ["a step that is not known", (d) => (d.pre_tokenizer = sequence({ type: "Punctuation" }, byteLevel)), "unsupported", /Punctuation of a form/],
-    ["a pattern that is not understood", (d) => (d.pre_tokenizer = sequence(split({ Regex: "a++" }), byteLevel)), "unsupported", /pattern of pre_tokenizer/],
-    ["a pattern that backtracks", (d) => (d.pre_tokenizer = sequence(split({ Regex: "(a+)+b" }), byteLevel)), "unsupported", /repetition/],
+    ["a space before every text", splitBy({ ...byteLevel, add_prefix_space: true }), "unsupported", /ByteLevel of a form/],
+    ["another behaviour", splitBy(split({ Regex: "a" }, { behavior: "Removed" })), "unsupported", /Split of a form/],
+    ["a step that is not known", splitBy({ type: "Punctuation" }), "unsupported", /Punctuation of a form/],
+    ["a pattern that is not understood", splitBy(split({ Regex: "a++" })), "unsupported", /pattern of pre_tokenizer/],
+    ["a pattern that backtracks", splitBy(split({ Regex: "(a+)+b" })), "unsupported", /repetition/],
     ["an id out of bounds", ({ model }) => (model.vocab["zzzz"] = 5_000_000), "badFile", /zzzz no id below/],
     ["an added id out of bounds", (d) => (d.added_tokens[0]!.id = 5e9), "badFile", /5000000000/],
     ["an id twice", ({ model }) => (model.vocab["zzzz"] = 0), "badFile", /id 0 twice/],
