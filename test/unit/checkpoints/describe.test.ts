@@ -5,8 +5,6 @@ import type { ModelDescription, TensorRef } from "../../../server/src/engine/add
 import { readCard, realVocabSize } from "../../../server/src/checkpoints/card.js";
 import { configSchema, readConfig } from "../../../server/src/checkpoints/config.js";
 import type { FieldNames } from "../../../server/src/checkpoints/layout.js";
-import { loadTokenizer } from "../../../server/src/tokenizer/tokenizer.js";
-import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { describeModel } from "../../support/described.js";
 import {
   copyOfGolden,
@@ -17,7 +15,7 @@ import {
   removeTensor,
   temporaryDirectory,
 } from "../../support/modelFiles.js";
-import { byteCharacters, writeTokenizer } from "../../support/tokenizerFiles.js";
+import { byteCharacters, tokenizerIn, writeTokenizer } from "../../support/tokenizerFiles.js";
 
 const root = (name: string) => golden(name);
 
@@ -500,7 +498,7 @@ describe("Qwen's own vocabulary", () => {
   test("the end of text of config.json is no stop id, those of the tokenizer are", async () => {
     const directory = temporaryDirectory();
     writeTokenizer(directory);
-    const tokenizer = await loadTokenizer(await requireTokenizerSource(directory));
+    const tokenizer = await tokenizerIn(directory);
     const { stopTokenIds } = await readCard(directory, source({ eos_token_id: 248044 }), tokenizer);
     expect(stopTokenIds).toEqual([tokenizer.idOf("<|im_end|>"), tokenizer.idOf("<|endoftext|>")]);
   });
