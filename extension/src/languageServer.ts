@@ -142,7 +142,7 @@ export class LanguageServer implements Disposable {
   private createClient(): LanguageClient {
     const run = { module: this.places.serverModule, transport: TransportKind.ipc };
     const serverOptions: ServerOptions = { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } };
-    const initializationOptions: ServerInitializationOptions = { cacheDir: this.places.cache };
+    const initializationOptions: ServerInitializationOptions = { cacheDir: this.places.cache, status: true };
     const clientOptions: LanguageClientOptions = {
       documentSelector: offeredSchemes.map((scheme) => ({ scheme })),
       initializationOptions,

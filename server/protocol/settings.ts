@@ -83,6 +83,8 @@ export interface ServerInitializationOptions {
   readonly bundledModelPath?: string;
   /** Directory for packed weights; without it the user's cache directory is taken. */
   readonly cacheDir?: string;
+  /** Send `pipo/status`: absent or false for clients that would show it as a message they do not know. */
+  readonly status?: boolean;
   /** Settings to start from, any part of {@link PipoSettings}. */
   readonly settings?: DeepPartial<PipoSettings>;
 }
