@@ -34,9 +34,11 @@ Status check_attention(const AttentionShape& shape, const KvCache& cache, std::i
   const bool heads_fit = shape.n_kv_heads > 0 && shape.n_heads > 0 && shape.n_heads % shape.n_kv_heads == 0;
   const bool dims_fit = shape.head_dim > 0 && shape.head_dim <= kMaxHeadDim && shape.rotary_dim >= 0 &&
                         shape.rotary_dim % 2 == 0 && shape.rotary_dim <= shape.head_dim;
+  const bool scales_fit = shape.softmax_scale >= 0.0f && shape.rotary_scale > 0.0f;  // and are no NaN
   const bool cache_fits =
       cache.keys != nullptr && cache.values != nullptr && rows >= 0 && first_position <= cache.capacity - rows;
-  return ok_if(heads_fit && dims_fit && cache_fits && first_visible >= 0 && first_visible <= first_position);
+  return ok_if(heads_fit && dims_fit && scales_fit && cache_fits && first_visible >= 0 &&
+               first_visible <= first_position);
 }
 
 Status check_delta_net(const DeltaNetShape& shape, std::int32_t rows) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/check_shapes.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -31,6 +32,10 @@ std::int64_t tasks_per_split(const AttentionArgs& args) {
   return divide_up(args.shape->n_kv_heads, args.plan.kv_heads) * args.plan.n_row_blocks;
 }
 
+float softmax_scale(const AttentionShape& shape) {
+  return shape.softmax_scale != 0.0f ? shape.softmax_scale : 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+}
+
 /// Long prompts give enough blocks of rows; a decode step over a long context is cut along the context instead, and
 /// takes all kv heads at once, which reads the cache from front to back.
 AttentionPlan plan_attention(AttentionArgs args, int threads) {
@@ -53,14 +58,13 @@ AttentionPlan plan_attention(AttentionArgs args, int threads) {
 
 }  // namespace
 
-Status CpuBackend::attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k, const float* v,
+Status CpuBackend::attention_prepare(const AttentionShape& shape, const float* q, const float* k, const float* v,
                                      const float* q_norm, const float* k_norm, const float* inv_freq,
                                      std::int32_t first_position, std::int32_t rows, const KvCache& cache, float* q_out,
                                      float* gate_out) {
   const Status status = check_attention(shape, cache, first_position, first_position, rows);
   if (status != Status::kOk) return status;
-  const AttentionPrepareArgs args{&shape,   q_gate,         k,      v,     q_norm,  k_norm,
-                                  inv_freq, first_position, &cache, q_out, gate_out};
+  const AttentionPrepareArgs args{&shape, q, k, v, q_norm, k_norm, inv_freq, first_position, &cache, q_out, gate_out};
   const std::int64_t floats_per_row = 2ll * (shape.n_heads + shape.n_kv_heads) * shape.head_dim;
   for_ranges(rows, divide_up(kElementGrain, floats_per_row), [&](std::int64_t begin, std::int64_t end) {
     target_.attention_prepare_rows(args, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end));
@@ -72,7 +76,8 @@ Status CpuBackend::attention(const AttentionShape& shape, const float* q, const 
                              std::int32_t first_visible, std::int32_t first_position, std::int32_t rows, float* out) {
   const Status status = check_attention(shape, cache, first_visible, first_position, rows);
   if (status != Status::kOk || rows == 0) return status;
-  AttentionArgs args{&shape, q, gate, &cache, first_visible, first_position, rows, out, {}, nullptr};
+  AttentionArgs args{&shape, softmax_scale(shape), q, gate, &cache, first_visible, first_position, rows, out, {},
+                     nullptr};
   args.plan = plan_attention(args, threads());
   const AttentionPlan& plan = args.plan;
   const std::int32_t blocks = shape.n_kv_heads * plan.n_row_blocks;

@@ -41,7 +41,7 @@ class CpuBackend final : public Backend {
   Status rms_norm(const float* x, const float* w, float eps, std::int32_t rows, std::int32_t dim, float* y) override;
   Status silu(std::int64_t count, float* x) override;
   Status silu_multiply(const float* gate, const float* up, std::int64_t count, float* out) override;
-  Status attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k, const float* v,
+  Status attention_prepare(const AttentionShape& shape, const float* q, const float* k, const float* v,
                            const float* q_norm, const float* k_norm, const float* inv_freq, std::int32_t first_position,
                            std::int32_t rows, const KvCache& cache, float* q_out, float* gate_out) override;
   Status attention(const AttentionShape& shape, const float* q, const float* gate, const KvCache& cache,

@@ -34,10 +34,10 @@ struct MatmulInput {
 
 struct AttentionPrepareArgs {
   const AttentionShape* shape;
-  const float* q_gate;  ///< null: only K/V rows are written
+  const float* q;  ///< null: only K/V rows are written
   const float* k;
   const float* v;
-  const float* q_norm;
+  const float* q_norm;  ///< null: no norm
   const float* k_norm;
   const float* inv_freq;
   std::int32_t first_position;
@@ -57,8 +57,9 @@ struct AttentionPlan {
 
 struct AttentionArgs {
   const AttentionShape* shape;
+  float softmax_scale;
   const float* q;
-  const float* gate;
+  const float* gate;  ///< null: no gate
   const KvCache* cache;
   std::int32_t first_visible;
   std::int32_t first_position;

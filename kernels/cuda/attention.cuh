@@ -18,7 +18,7 @@ struct AttentionStepArgs {
   const float* q_gate = nullptr;  ///< [n_heads, 2 head_dim], query and gate per head; null: only append the row
   const float* k = nullptr;       ///< [n_kv_heads, head_dim]
   const float* v = nullptr;
-  const float* q_norm = nullptr;    ///< [head_dim], zero-centred
+  const float* q_norm = nullptr;    ///< [head_dim]
   const float* k_norm = nullptr;
   const float* rotation = nullptr;  ///< [rotary_dim / 2, 2] cosine and sine of this position
   void* keys = nullptr;             ///< [capacity, n_kv_heads, head_dim]
@@ -57,13 +57,13 @@ __device__ __forceinline__ void load_kv_lane(const void* rows, std::int64_t at, 
   }
 }
 
-/// One warp: to = RoPE(x rms(x) (1 + w)); `to` in shared memory.
+/// One warp: to = RoPE(x rms(x) w); `to` in shared memory.
 __device__ __forceinline__ void norm_rotate_warp(const AttentionStepArgs& a, const float* x, const float* w, float* to) {
   const int lane = threadIdx.x % 32;
   float sum = 0.0f;
   for (int i = lane; i < a.head_dim; i += 32) sum += x[i] * x[i];
   const float scale = rsqrtf(warp_sum(sum) / a.head_dim + a.eps);
-  for (int i = lane; i < a.head_dim; i += 32) to[i] = x[i] * scale * (1.0f + w[i]);
+  for (int i = lane; i < a.head_dim; i += 32) to[i] = x[i] * scale * w[i];
   __syncwarp();
   const int half = a.rotary_dim / 2;
   for (int i = lane; i < half; i += 32) {

@@ -18,7 +18,7 @@ struct AttentionRowsArgs {
   float* q_gate = nullptr;
   const float* k = nullptr;  ///< [rows, n_kv_heads, head_dim]
   const float* v = nullptr;
-  const float* q_norm = nullptr;  ///< [head_dim], zero-centred
+  const float* q_norm = nullptr;  ///< [head_dim]
   const float* k_norm = nullptr;
   const float* inv_freq = nullptr;  ///< [rotary_dim / 2]
   void* keys = nullptr;             ///< [capacity, n_kv_heads, head_dim]
@@ -38,7 +38,7 @@ inline std::int64_t attention_rows_scratch_bytes(int head_dim, int multiprocesso
 constexpr int kAppendThreads = 256;
 constexpr int kMostRotaryDim = 256;
 
-/// One warp: values[i] = element lane + 32 i of RoPE(x rms(x) (1 + w)). Rotated elements meet through `shared`.
+/// One warp: values[i] = element lane + 32 i of RoPE(x rms(x) w). Rotated elements meet through `shared`.
 template <int HeadDim>
 __device__ __forceinline__ void norm_rotate_row(const AttentionRowsArgs& a, const float* x, const float* w,
                                                 const float* rotation, float* shared, float (&values)[HeadDim / 32]) {
@@ -51,7 +51,7 @@ __device__ __forceinline__ void norm_rotate_row(const AttentionRowsArgs& a, cons
   }
   const float scale = rsqrtf(warp_sum(sum) / HeadDim + a.eps);
 #pragma unroll
-  for (int i = 0; i < HeadDim / 32; ++i) shared[lane + 32 * i] = values[i] *= scale * (1.0f + w[lane + 32 * i]);
+  for (int i = 0; i < HeadDim / 32; ++i) shared[lane + 32 * i] = values[i] *= scale * w[lane + 32 * i];
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < HeadDim / 32; ++i) {

@@ -12,7 +12,7 @@ constexpr int kGemvTerms = 4;
 
 enum class Input : int {
   kPlain,        ///< x [k]
-  kNorm,         ///< x rms(x) (1 + w), over all of k
+  kNorm,         ///< x rms(x) w, over all of k
   kPairNorm,     ///< [norm(x; w) ; norm(x2; w2)], k / 2 each
   kJointNorm,    ///< norm([x ; x2]; w), k / 2 each
   kGatedNorm,    ///< per head of `head_dim`: w x rms(x) SiLU(x2)
@@ -140,7 +140,7 @@ __device__ __forceinline__ float4 input_quad(const GemvArgs& a, const float* x, 
   const bool own_norm = second && a.input == Input::kPairNorm;
   const float4 w = load_quad(own_norm ? a.norm2 : a.norm, own_norm ? at : i);
   const float f = second ? scales.second : scales.first;
-  return make_float4(v.x * f * (1.0f + w.x), v.y * f * (1.0f + w.y), v.z * f * (1.0f + w.z), v.w * f * (1.0f + w.w));
+  return make_float4(v.x * f * w.x, v.y * f * w.y, v.z * f * w.z, v.w * f * w.w);
 }
 
 /// Rounds a block of 32 inputs, four to each of eight lanes, and leaves it where lanes read it.

@@ -30,7 +30,7 @@ static __global__ void __launch_bounds__(256) embed_kernel(Matrix table, const i
   }
 }
 
-/// y = x rms(x) (1 + w) for rows of `dim`. Grid [rows]. In place allowed.
+/// y = x rms(x) w for rows of `dim`. Grid [rows]. In place allowed.
 static __global__ void __launch_bounds__(256) rms_norm_kernel(const float* x, const float* w, float eps, int dim, float* y,
                                                               const int* enabled) {
   __shared__ float scratch[32];
@@ -41,7 +41,7 @@ static __global__ void __launch_bounds__(256) rms_norm_kernel(const float* x, co
   float sum = 0.0f;
   for (int i = threadIdx.x; i < dim; i += blockDim.x) sum += x[at + i] * x[at + i];
   const float scale = rsqrtf(block_sum(sum, scratch) / dim + eps);
-  for (int i = threadIdx.x; i < dim; i += blockDim.x) y[at + i] = x[at + i] * scale * (1.0f + w[i]);
+  for (int i = threadIdx.x; i < dim; i += blockDim.x) y[at + i] = x[at + i] * scale * w[i];
 }
 
 /// fp32 rows on their way into gemm: normed or gated as gemv's inputs are, then rounded to bf16.
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_rows_kernel(RowsInput
 #pragma unroll
     for (int e = 0; e < N; ++e) {
       if (a.input == Input::kSiluProduct) v[e] = silu(v[e]) * other[e];
-      else if (a.input != Input::kPlain) v[e] *= (second ? scale2 : scale) * (1.0f + other[e]);
+      else if (a.input != Input::kPlain) v[e] *= (second ? scale2 : scale) * other[e];
     }
     store_bf16<N>(to + i, v);
   }

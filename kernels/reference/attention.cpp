@@ -26,18 +26,28 @@ float load(const void* rows, KvType type, std::int64_t index) {
                               : from_bf16(static_cast<const std::uint16_t*>(rows)[index]);
 }
 
-/// x [head_dim] -> RoPE(x * rms(x) * (1 + w)) for one position. Element i turns with element i + rotary_dim / 2.
+/// x * rms(x) * w over `dim`
+void norm(const float* x, const float* w, int dim, float eps, float* out) {
+  double sum = 0.0;
+  for (int i = 0; i < dim; ++i) sum += static_cast<double>(x[i]) * x[i];
+  const float scale = static_cast<float>(1.0 / std::sqrt(sum / dim + eps));
+  for (int i = 0; i < dim; ++i) out[i] = x[i] * scale * w[i];
+}
+
+/// x [head_dim] -> RoPE(norm(x; w)) for one position; w null: RoPE(x). Element i turns with element i + rotary_dim / 2.
 void norm_and_rotate(const AttentionShape& shape, const float* x, const float* w, const float* inv_freq, int position,
                      float* out) {
-  double sum = 0.0;
-  for (int i = 0; i < shape.head_dim; ++i) sum += static_cast<double>(x[i]) * x[i];
-  const float scale = static_cast<float>(1.0 / std::sqrt(sum / shape.head_dim + shape.eps));
-  for (int i = 0; i < shape.head_dim; ++i) out[i] = x[i] * scale * (1.0f + w[i]);
+  if (w != nullptr) {
+    norm(x, w, shape.head_dim, shape.eps, out);
+  } else {
+    std::copy_n(x, shape.head_dim, out);
+  }
   const int half = shape.rotary_dim / 2;
   for (int i = 0; i < half; ++i) {
     // Positions reach 10^5 and more, where the product in fp32 would be off by almost 10^-2 radians.
     const double angle = static_cast<double>(position) * inv_freq[i];
-    const float cosine = static_cast<float>(std::cos(angle)), sine = static_cast<float>(std::sin(angle));
+    const float cosine = static_cast<float>(shape.rotary_scale * std::cos(angle));
+    const float sine = static_cast<float>(shape.rotary_scale * std::sin(angle));
     const float low = out[i], high = out[i + half];
     out[i] = low * cosine - high * sine;
     out[i + half] = high * cosine + low * sine;
@@ -49,7 +59,7 @@ void attend(const AttentionShape& shape, const float* q, const KvCache& cache, i
             float* out) {
   const int dim = shape.head_dim;
   const auto index = [&](std::int64_t position) { return (position * shape.n_kv_heads + kv_head) * dim; };
-  const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
+  const double scale = shape.softmax_scale != 0.0f ? shape.softmax_scale : 1.0 / std::sqrt(static_cast<double>(dim));
   std::vector<double> weights(last - first + 1);
   for (int p = first; p <= last; ++p) {
     double score = 0.0;
@@ -68,10 +78,10 @@ void attend(const AttentionShape& shape, const float* q, const KvCache& cache, i
 
 }  // namespace
 
-Status ReferenceBackend::attention_prepare(const AttentionShape& shape, const float* q_gate, const float* k,
-                                           const float* v, const float* q_norm, const float* k_norm,
-                                           const float* inv_freq, std::int32_t first_position, std::int32_t rows,
-                                           const KvCache& cache, float* q_out, float* gate_out) {
+Status ReferenceBackend::attention_prepare(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                                           const float* q_norm, const float* k_norm, const float* inv_freq,
+                                           std::int32_t first_position, std::int32_t rows, const KvCache& cache,
+                                           float* q_out, float* gate_out) {
   const Status shapes = check_attention(shape, cache, first_position, first_position, rows);
   if (shapes != Status::kOk) return shapes;
   const int dim = shape.head_dim;
@@ -85,11 +95,12 @@ Status ReferenceBackend::attention_prepare(const AttentionShape& shape, const fl
       for (int i = 0; i < dim; ++i) store(cache.keys, cache.type, to + i, key[i]);
       for (int i = 0; i < dim; ++i) store(cache.values, cache.type, to + i, v[from + i]);
     }
-    if (q_gate == nullptr) continue;
+    if (q == nullptr) continue;
     for (int h = 0; h < shape.n_heads; ++h) {
       const std::int64_t head = static_cast<std::int64_t>(r) * shape.n_heads + h;
-      norm_and_rotate(shape, q_gate + head * 2 * dim, q_norm, inv_freq, position, q_out + head * dim);
-      std::copy_n(q_gate + head * 2 * dim + dim, dim, gate_out + head * dim);
+      const float* query = q + head * dim * (shape.output_gate ? 2 : 1);
+      norm_and_rotate(shape, query, q_norm, inv_freq, position, q_out + head * dim);
+      if (shape.output_gate) std::copy_n(query + dim, dim, gate_out + head * dim);
     }
   }
   return Status::kOk;
@@ -106,7 +117,9 @@ Status ReferenceBackend::attention(const AttentionShape& shape, const float* q, 
     for (int h = 0; h < shape.n_heads; ++h) {
       const std::int64_t head = (static_cast<std::int64_t>(r) * shape.n_heads + h) * shape.head_dim;
       attend(shape, q + head, cache, h / group, first_visible, first_position + r, head_out.data());
-      for (int i = 0; i < shape.head_dim; ++i) out[head + i] = head_out[i] * sigmoid(gate[head + i]);
+      for (int i = 0; i < shape.head_dim; ++i) {
+        out[head + i] = gate != nullptr ? head_out[i] * sigmoid(gate[head + i]) : head_out[i];
+      }
     }
   }
   return Status::kOk;

@@ -12,7 +12,7 @@ Status ReferenceBackend::rms_norm(const float* x, const float* w, float eps, std
     double sum = 0.0;
     for (int i = 0; i < dim; ++i) sum += static_cast<double>(x[row + i]) * x[row + i];
     const float scale = static_cast<float>(1.0 / std::sqrt(sum / dim + eps));
-    for (int i = 0; i < dim; ++i) y[row + i] = x[row + i] * scale * (1.0f + w[i]);
+    for (int i = 0; i < dim; ++i) y[row + i] = x[row + i] * scale * w[i];
   }
   return Status::kOk;
 }

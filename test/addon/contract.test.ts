@@ -9,7 +9,7 @@ import type {
 } from "../../server/src/engine/addon.js";
 import { greedy, loadEngine } from "../../server/src/engine/engine.js";
 import { loadAddon } from "../../server/src/engine/load.js";
-import { describeModel } from "../../server/src/checkpoints/describe.js";
+import { describeModel } from "../support/described.js";
 import { golden } from "../support/modelFiles.js";
 
 let engine: NativeEngine;

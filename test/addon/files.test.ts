@@ -15,7 +15,7 @@ import { describe, expect, test } from "vitest";
 import type { LoadOptions, ModelDescription, NativeEngine } from "../../server/src/engine/addon.js";
 import { greedy, loadEngine, type OpenOptions } from "../../server/src/engine/engine.js";
 import { loadAddon } from "../../server/src/engine/load.js";
-import { describeModel } from "../../server/src/checkpoints/describe.js";
+import { describeModel } from "../support/described.js";
 import { copyOfGolden, editHeader, golden, removeTensor, temporaryDirectory } from "../support/modelFiles.js";
 
 const weights = "model.safetensors";

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { addonFileName, loadAddon } from "../../server/src/engine/load.js";
-import { describeModel } from "../../server/src/checkpoints/describe.js";
+import { describeModel } from "../support/described.js";
 import { packageRoot } from "../../server/src/packageRoot.js";
 import { golden, temporaryDirectory } from "../support/modelFiles.js";
 import { writeRandomCheckpoint } from "../support/randomCheckpoint.js";

@@ -23,7 +23,7 @@ struct Layer {
 
   Layer(const Layout& l, int before, int capacity)
       : layout(l), shape{l.n_heads, l.n_kv_heads, l.head_dim, l.rotary_dim, 1e-6f}, width(l.n_kv_heads * l.head_dim),
-        q_norm(random_floats(l.head_dim, 0.2f)), k_norm(random_floats(l.head_dim, 0.2f)),
+        q_norm(random_norm_weights(l.head_dim)), k_norm(random_norm_weights(l.head_dim)),
         keys(static_cast<std::size_t>(capacity * width) * (l.f32 ? 4 : 2)), values(keys.size()),
         cache{keys.data(), values.data(), l.f32 ? kernels::KvType::kF32 : kernels::KvType::kBf16, capacity} {
     for (int i = 0; i < l.rotary_dim / 2; ++i) inv_freq.push_back(std::pow(1e4f, -2.0f * i / l.rotary_dim));

@@ -15,7 +15,7 @@ struct Layout {
 void check_case(const Layout& c, int length, int first_visible, int splits) {
   const kernels::AttentionShape shape{c.n_heads, c.n_kv_heads, c.head_dim, c.rotary_dim, 1e-6f};
   const int width = c.n_kv_heads * c.head_dim, capacity = length + 3, position = length - 1;
-  const std::vector<float> q_norm = random_floats(c.head_dim, 0.2f), k_norm = random_floats(c.head_dim, 0.2f);
+  const std::vector<float> q_norm = random_norm_weights(c.head_dim), k_norm = random_norm_weights(c.head_dim);
   std::vector<float> inv_freq;
   for (int i = 0; i < c.rotary_dim / 2; ++i) inv_freq.push_back(std::pow(1e4f, -2.0f * i / c.rotary_dim));
   const std::size_t bytes = static_cast<std::size_t>(capacity * width) * (c.f32 ? 4 : 2);

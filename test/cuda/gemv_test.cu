@@ -126,8 +126,8 @@ TEST("many rows per warp give what few give") {
 
 TEST("inputs are normed on the way in") {
   const int k = 96, n = 21;
-  const std::vector<float> x = random_floats(k), x2 = random_floats(k), norm = random_floats(k, 0.2f),
-                           norm2 = random_floats(k, 0.2f);
+  const std::vector<float> x = random_floats(k), x2 = random_floats(k), norm = random_norm_weights(k),
+                           norm2 = random_norm_weights(k);
   const Device<float> dx(x), dx2(x2), dnorm(norm), dnorm2(norm2);
   const auto normed = [](const float* v, const float* w, int count) {
     std::vector<float> out(static_cast<std::size_t>(count));

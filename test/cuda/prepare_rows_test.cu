@@ -27,14 +27,14 @@ double expected(Input input, const Row& r, int i) {
   const int half = r.k / 2;
   switch (input) {
     case Input::kPlain: return r.x[i];
-    case Input::kNorm: return r.x[i] * scale_of(r.x, r.k) * (1 + r.norm[i]);
+    case Input::kNorm: return r.x[i] * scale_of(r.x, r.k) * r.norm[i];
     case Input::kPairNorm:
-      if (i < half) return r.x[i] * scale_of(r.x, half) * (1 + r.norm[i]);
-      return r.x2[i - half] * scale_of(r.x2, half) * (1 + r.norm2[i - half]);
+      if (i < half) return r.x[i] * scale_of(r.x, half) * r.norm[i];
+      return r.x2[i - half] * scale_of(r.x2, half) * r.norm2[i - half];
     case Input::kJointNorm: {
       std::vector<float> both(r.x, r.x + half);
       both.insert(both.end(), r.x2, r.x2 + half);
-      return both[i] * scale_of(both.data(), r.k) * (1 + r.norm[i]);
+      return both[i] * scale_of(both.data(), r.k) * r.norm[i];
     }
     case Input::kGatedNorm: {
       const int at = i / r.head_dim * r.head_dim;
@@ -49,7 +49,7 @@ void check_kind(Input input, int rows, int k, int head_dim, int apart) {
   const bool halves = input == Input::kPairNorm || input == Input::kJointNorm;
   const int width = halves ? k / 2 : k, stride = width + apart, padded = k + (k % 4 == 0 ? 36 : 31);
   const std::vector<float> x = random_floats(std::int64_t{rows} * stride), x2 = random_floats(std::int64_t{rows} * stride),
-                           norm = random_floats(k, 0.2f), norm2 = random_floats(k, 0.2f);
+                           norm = random_norm_weights(k), norm2 = random_norm_weights(k);
   const Device<float> dx(x), dx2(x2), dnorm(norm), dnorm2(norm2);
   const Device<std::uint16_t> to(std::vector<std::uint16_t>(static_cast<std::size_t>(rows * padded), 0x7fc0));
   cuda::RowsInput args;

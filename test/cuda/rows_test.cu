@@ -28,7 +28,7 @@ TEST("embedding rows of every weight type") {
 
 TEST("norms of rows") {
   for (const int dim : {1, 33, 2560}) {
-    const std::vector<float> x = random_floats(3 * dim), w = random_floats(dim, 0.2f);
+    const std::vector<float> x = random_floats(3 * dim), w = random_norm_weights(dim);
     std::vector<float> expected(x.size());
     CHECK(reference().rms_norm(x.data(), w.data(), 1e-6f, 3, dim, expected.data()) == Status::kOk);
     const Device<float> dx(x), dw(w);

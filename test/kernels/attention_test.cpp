@@ -39,52 +39,73 @@ struct Cache {
 struct Layer {
   explicit Layer(const AttentionShape& shape, int rows) : shape(shape), rows(rows) {
     const std::int64_t dim = shape.head_dim;
-    q_gate = random_floats(rows * shape.n_heads * dim * 2, 2.0f);
+    q = random_floats(rows * shape.n_heads * query_width(), 2.0f);
     k = random_floats(rows * shape.n_kv_heads * dim, 2.0f);
     v = random_floats(rows * shape.n_kv_heads * dim);
-    q_norm = random_floats(dim, 0.3f);
-    k_norm = random_floats(dim, 0.3f);
+    q_norm = random_norm_weights(dim);
+    k_norm = random_norm_weights(dim);
     for (int i = 0; i < shape.rotary_dim / 2; ++i) {
       inv_freq.push_back(static_cast<float>(std::pow(1e7, -2.0 * i / shape.rotary_dim)));
     }
   }
 
+  /// Floats that one head of the query input has.
+  std::int64_t query_width() const { return shape.head_dim * (shape.output_gate ? 2 : 1); }
+
   AttentionShape shape;
   int rows;
-  std::vector<float> q_gate, k, v, q_norm, k_norm, inv_freq;
+  std::vector<float> q, k, v, inv_freq;
+  std::vector<float> q_norm, k_norm;  ///< empty: no norm
 };
 
+const float* data_or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
+
 struct Prepared {
-  std::vector<float> q, gate;
+  std::vector<float> q, gate;  ///< gate empty: none
 };
 
 /// Rows [first, first + count) of the layer at positions offset + first ...
 Prepared prepare(Backend& backend, const Layer& layer, int offset, int first, int count, Cache& cache) {
   const std::int64_t dim = layer.shape.head_dim, heads = layer.shape.n_heads, kv = layer.shape.n_kv_heads;
-  Prepared out{std::vector<float>(count * heads * dim), std::vector<float>(count * heads * dim)};
-  CHECK(backend.attention_prepare(layer.shape, layer.q_gate.data() + first * heads * dim * 2,
+  Prepared out{std::vector<float>(count * heads * dim), {}};
+  if (layer.shape.output_gate) out.gate.resize(out.q.size());
+  CHECK(backend.attention_prepare(layer.shape, layer.q.data() + first * heads * layer.query_width(),
                                   layer.k.data() + first * kv * dim, layer.v.data() + first * kv * dim,
-                                  layer.q_norm.data(), layer.k_norm.data(), layer.inv_freq.data(), offset + first,
-                                  count, cache.view(), out.q.data(), out.gate.data()) == Status::kOk);
+                                  data_or_null(layer.q_norm), data_or_null(layer.k_norm), layer.inv_freq.data(),
+                                  offset + first, count, cache.view(), out.q.data(),
+                                  layer.shape.output_gate ? out.gate.data() : nullptr) == Status::kOk);
   return out;
 }
 
 std::vector<float> attend(Backend& backend, const Layer& layer, const Prepared& input, Cache& cache, int first_visible,
                           int first_position, int rows) {
   std::vector<float> out(static_cast<std::size_t>(rows) * layer.shape.n_heads * layer.shape.head_dim);
-  CHECK(backend.attention(layer.shape, input.q.data(), input.gate.data(), cache.view(), first_visible, first_position,
-                          rows, out.data()) == Status::kOk);
+  CHECK(backend.attention(layer.shape, input.q.data(), data_or_null(input.gate), cache.view(), first_visible,
+                          first_position, rows, out.data()) == Status::kOk);
   return out;
 }
 
 std::string describe(const AttentionShape& shape, int rows, int offset) {
   return std::to_string(shape.n_heads) + "/" + std::to_string(shape.n_kv_heads) + " heads of " +
-         std::to_string(shape.head_dim) + ", " + std::to_string(rows) + " rows from " + std::to_string(offset);
+         std::to_string(shape.head_dim) + (shape.output_gate ? ", " : " without gates, ") + std::to_string(rows) +
+         " rows from " + std::to_string(offset);
 }
 
 const AttentionShape kShapes[] = {
-    {1, 1, 8, 4, 1e-6f},    {3, 1, 16, 16, 1e-6f},  {4, 4, 24, 8, 1e-6f},   {8, 2, 32, 8, 1e-6f},
-    {16, 2, 64, 16, 1e-6f}, {6, 2, 128, 32, 1e-6f}, {8, 2, 256, 64, 1e-6f}, {16, 1, 40, 0, 1e-6f},
+    {1, 1, 8, 4, 1e-6f},
+    {3, 1, 16, 16, 1e-6f},
+    {4, 4, 24, 8, 1e-6f},
+    {8, 2, 32, 8, 1e-6f},
+    {16, 2, 64, 16, 1e-6f},
+    {6, 2, 128, 32, 1e-6f},
+    {8, 2, 256, 64, 1e-6f},
+    {16, 1, 40, 0, 1e-6f},
+    // Dense models: every element turns, no gates, some with scales of their own.
+    {14, 2, 64, 64, 1e-6f, false},
+    {12, 2, 128, 128, 1e-6f, false},
+    {9, 3, 64, 64, 1e-5f, false, 0.015625f},
+    {5, 5, 24, 24, 1e-5f, false, 0.0f, 1.25f},
+    {7, 1, 64, 64, 1e-6f, true, 0.25f, 0.8f},
 };
 
 }  // namespace
@@ -103,7 +124,7 @@ TEST("attention of the reference is the textbook's in double precision") {
     std::vector<double> y(dim);
     double squares = 0.0;
     for (int i = 0; i < dim; ++i) squares += static_cast<double>(x[i]) * x[i];
-    for (int i = 0; i < dim; ++i) y[i] = x[i] / std::sqrt(squares / dim + 1e-6) * (1.0 + w[i]);
+    for (int i = 0; i < dim; ++i) y[i] = x[i] / std::sqrt(squares / dim + 1e-6) * w[i];
     for (int i = 0; i < 2; ++i) {
       const double angle = position * static_cast<double>(layer.inv_freq[i]), a = y[i], b = y[i + 2];
       y[i] = a * std::cos(angle) - b * std::sin(angle);
@@ -114,7 +135,7 @@ TEST("attention of the reference is the textbook's in double precision") {
   std::vector<double> expected;
   for (int r = 0; r < rows; ++r) {
     for (int h = 0; h < 4; ++h) {
-      const float* q_gate = layer.q_gate.data() + ((offset + r) * 4 + h) * 2 * dim;
+      const float* q_gate = layer.q.data() + ((offset + r) * 4 + h) * 2 * dim;
       const std::vector<double> q = rotated(q_gate, layer.q_norm, offset + r);
       std::vector<double> sum(dim, 0.0);
       double total = 0.0;
@@ -133,11 +154,50 @@ TEST("attention of the reference is the textbook's in double precision") {
   check_close(out, expected, 2e-6, "reference");
 }
 
+TEST("without norms and gates, with scales of its own, the reference is the textbook's too") {
+  const AttentionShape shape{3, 1, 6, 6, 1e-6f, false, 0.2f, 1.5f};
+  const int rows = 4, dim = 6;
+  Layer layer(shape, rows);
+  layer.q_norm.clear();
+  layer.k_norm.clear();
+  Cache cache(shape, KvType::kF32, rows);
+  const Prepared input = prepare(reference(), layer, 0, 0, rows, cache);
+  const std::vector<float> out = attend(reference(), layer, input, cache, 0, 0, rows);
+
+  // A dot product of two rotated heads depends on the distance of their positions alone.
+  const auto score = [&](const float* q, const float* k, int distance) {
+    double sum = 0.0;
+    for (int i = 0; i < 3; ++i) {
+      const double angle = distance * static_cast<double>(layer.inv_freq[i]);
+      const double same = static_cast<double>(q[i]) * k[i] + static_cast<double>(q[i + 3]) * k[i + 3];
+      const double crossed = static_cast<double>(q[i + 3]) * k[i] - static_cast<double>(q[i]) * k[i + 3];
+      sum += std::cos(angle) * same + std::sin(angle) * crossed;
+    }
+    return 1.5 * 1.5 * 0.2 * sum;
+  };
+  std::vector<double> expected;
+  for (int r = 0; r < rows; ++r) {
+    for (int h = 0; h < 3; ++h) {
+      std::vector<double> sum(dim, 0.0);
+      double total = 0.0;
+      for (int p = 0; p <= r; ++p) {
+        const double weight = std::exp(score(layer.q.data() + (r * 3 + h) * dim, layer.k.data() + p * dim, p - r));
+        total += weight;
+        for (int i = 0; i < dim; ++i) sum[i] += weight * layer.v[p * dim + i];
+      }
+      for (int i = 0; i < dim; ++i) expected.push_back(sum[i] / total);
+    }
+  }
+  check_close(out, expected, 4e-6, "reference");
+}
+
 TEST("attention_prepare of every backend writes what the reference writes") {
   for (const AttentionShape& shape : kShapes) {
     for (const KvType type : {KvType::kF32, KvType::kBf16}) {
       for (const int rows : {1, 2, 7, 33, 130}) {
-        const Layer layer(shape, rows);
+        Layer layer(shape, rows);
+        if (rows == 2) layer.q_norm.clear();
+        if (rows == 2 || rows == 33) layer.k_norm.clear();
         const int offset = rows == 7 ? 131'000 / 130 : 5;
         Cache expected_cache(shape, type, offset + rows);
         const Prepared expected = prepare(reference(), layer, offset, 0, rows, expected_cache);
@@ -272,6 +332,9 @@ TEST("shapes that do not fit are refused") {
     CHECK(ask(*backend, {4, 2, 16, 18, 1e-6f}, 0, 0, 1) == Status::kBadShape);
     CHECK(ask(*backend, {4, 2, 16, 7, 1e-6f}, 0, 0, 1) == Status::kBadShape);
     CHECK(ask(*backend, {0, 0, 16, 8, 1e-6f}, 0, 0, 1) == Status::kBadShape);
+    CHECK(ask(*backend, {4, 2, 16, 8, 1e-6f, true, -0.1f}, 0, 0, 1) == Status::kBadShape);
+    CHECK(ask(*backend, {4, 2, 16, 8, 1e-6f, true, NAN}, 0, 0, 1) == Status::kBadShape);
+    CHECK(ask(*backend, {4, 2, 16, 8, 1e-6f, true, 0.0f, 0.0f}, 0, 0, 1) == Status::kBadShape);
   }
 }
 

@@ -16,12 +16,12 @@ std::vector<float> normed(Backend& backend, const std::vector<float>& x, const s
 
 TEST("rms_norm of the reference is the formula in double precision") {
   const int rows = 3, dim = 50;
-  const std::vector<float> x = random_floats(rows * dim, 4.0f), w = random_floats(dim, 0.3f);
+  const std::vector<float> x = random_floats(rows * dim, 4.0f), w = random_norm_weights(dim);
   std::vector<double> expected;
   for (int r = 0; r < rows; ++r) {
     double mean = 0.0;
     for (int i = 0; i < dim; ++i) mean += static_cast<double>(x[r * dim + i]) * x[r * dim + i] / dim;
-    for (int i = 0; i < dim; ++i) expected.push_back(x[r * dim + i] / std::sqrt(mean + kEps) * (1.0 + w[i]));
+    for (int i = 0; i < dim; ++i) expected.push_back(x[r * dim + i] / std::sqrt(mean + kEps) * w[i]);
   }
   check_close(normed(reference(), x, w, rows), expected, 1e-6, "reference");
 }
@@ -29,7 +29,8 @@ TEST("rms_norm of the reference is the formula in double precision") {
 TEST("rms_norm of every backend is the reference's, in place too") {
   for (const int dim : {1, 7, 16, 24, 64, 100, 256, 1024, 2560}) {
     for (const int rows : {1, 2, 3, 7, 33, 64, 130}) {
-      const std::vector<float> x = random_floats(static_cast<std::int64_t>(rows) * dim, 4.0f), w = random_floats(dim);
+      const std::vector<float> x = random_floats(static_cast<std::int64_t>(rows) * dim, 4.0f),
+                               w = random_norm_weights(dim);
       const std::vector<float> expected = normed(reference(), x, w, rows);
       for (const auto& backend : backends_under_test()) {
         const std::string what = label(*backend) + ", " + std::to_string(rows) + " x " + std::to_string(dim);

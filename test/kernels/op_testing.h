@@ -29,6 +29,13 @@ inline std::vector<float> random_floats(std::int64_t count, float scale = 1.0f) 
   return values;
 }
 
+/// Weights of a norm: around one, as models have them.
+inline std::vector<float> random_norm_weights(std::int64_t count) {
+  std::vector<float> values = random_floats(count, 0.3f);
+  for (float& value : values) value += 1.0f;
+  return values;
+}
+
 inline std::unique_ptr<Backend> backend_named(const std::string& name, int threads) {
   std::string reason;
   std::unique_ptr<Backend> backend = kernels::make_backend({name, threads}, &reason);

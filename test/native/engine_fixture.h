@@ -18,9 +18,11 @@
 /// Engines over the checkpoints of test/golden, and small helpers that several tests share.
 namespace pipo::test {
 
-inline const char* const kPairCheckpoints[] = {"tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora", "tiny-pregate"};
+inline const char* const kPairCheckpoints[] = {"tiny-08b",     "tiny-4b",    "tiny-9b",   "tiny-lora",
+                                               "tiny-pregate", "tiny-qwen2", "tiny-qwen3"};
 inline const char* const kAllCheckpoints[] = {"tiny-08b",   "tiny-4b",   "tiny-9b",
-                                              "tiny-plain", "tiny-lora", "tiny-pregate"};
+                                              "tiny-plain", "tiny-lora", "tiny-pregate",
+                                              "tiny-qwen2", "tiny-qwen3"};
 
 inline std::string golden_directory(const std::string& name) { return std::string(PIPO_GOLDEN_DIR) + "/" + name; }
 

@@ -111,7 +111,8 @@ TEST("configs that contradict themselves are refused before any file is read") {
     change(model.config);
     check_refused(model, code, {});
   };
-  refused([](ModelConfig& c) { c.architecture = "llama"; }, ErrorCode::kUnsupported);
+  refused([](ModelConfig& c) { c.head_dim = c.rotary_dim = 2048; });
+  refused([](ModelConfig& c) { c.rope_scaling = RopeScaling{.factor = 0.5}; });
   refused([](ModelConfig& c) { c.hidden_size = 0; });
   refused([](ModelConfig& c) { c.num_key_value_heads = 3; });
   refused([](ModelConfig& c) { c.linear_num_value_heads = 6; });

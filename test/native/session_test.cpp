@@ -1,4 +1,5 @@
 /// A session's timeline: what it has executed is not computed again, and going on is the same as starting afresh.
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -60,6 +61,32 @@ TEST("typing on recomputes a few positions, not the prompt") {
     const GenerateResult result = session->generate(greedy(prompt, 10));
     CHECK_MESSAGE(result.stats.extend_positions <= 2, std::to_string(result.stats.extend_positions) + " recomputed");
     check_same(result, fresh(*engine, greedy(prompt, 10)), "typed");
+  }
+}
+
+TEST("a dense model goes back to any position and computes one more than what differs") {
+  for (const char* name : {"tiny-qwen2", "tiny-qwen3"}) {
+    const auto engine = test::load_golden(name);
+    const auto prompt = test::random_ids(engine->config(), 600, 8);
+    for (const DecodeMode mode : {DecodeMode::kPair, DecodeMode::kPlain}) {
+      const auto request_of = [mode](const std::vector<std::int32_t>& ids) {
+        GenerateRequest request = greedy(ids, 12);
+        request.mode = mode;
+        return request;
+      };
+      const std::size_t each = mode == DecodeMode::kPair ? 2 : 1;
+      const auto session = engine->create_session(1024);
+      session->generate(request_of(prompt));
+      for (const std::size_t changed : {599u, 598u, 401u, 400u, 77u, 1u, 0u}) {
+        auto other = prompt;
+        other[changed] = other[changed] == 1 ? 2 : 1;
+        const GenerateResult result = session->generate(request_of(other));
+        const auto kept = static_cast<std::int32_t>(changed / each);
+        CHECK(result.stats.cached_positions == std::max(kept - 1, 0));
+        check_same(result, fresh(*engine, request_of(other)), std::string(name) + " cut");
+        check_same(session->generate(request_of(prompt)), fresh(*engine, request_of(prompt)), "and back");
+      }
+    }
   }
 }
 

@@ -91,7 +91,7 @@ export interface FakeModelOptions {
 
 /** A model that answers what a function says, two characters per step, as the real one streams. */
 export class FakeModel implements LoadedModel {
-  readonly directory = "fake";
+  readonly place = "fake";
   readonly maxPositions = 4096;
   readonly tokenizer: CharacterTokenizer;
   readonly card: ModelCard;
@@ -113,6 +113,7 @@ export class FakeModel implements LoadedModel {
     this.card = {
       name: options.name ?? "fake-model",
       version: "1",
+      family: "fake",
       fimFormat: "fimFormat" in options ? options.fimFormat : "spm",
       minConfidence: options.minConfidence,
       defaultThreshold: 0.7,
@@ -121,6 +122,7 @@ export class FakeModel implements LoadedModel {
       stopTokenIds: [1],
       contextPairs: options.contextPairs ?? 4096,
       maxSuffixTokens: undefined,
+      chatTemplate: undefined,
       license: "none",
     };
     this.info = {

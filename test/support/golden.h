@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pipo/model_description.h"
+#include "weights/config_document.h"
 
 /// Readers of the text twins in test/golden; their format is described in test/golden/README.md.
 namespace pipo::test {
@@ -67,54 +68,6 @@ class Golden {
 
 namespace detail {
 
-inline void set_config_field(ModelConfig& c, const std::string& key, std::istringstream& in) {
-  const std::map<std::string, std::int32_t*> numbers = {
-      {"vocab_size", &c.vocab_size},
-      {"real_vocab_size", &c.real_vocab_size},
-      {"hidden_size", &c.hidden_size},
-      {"intermediate_size", &c.intermediate_size},
-      {"num_attention_heads", &c.num_attention_heads},
-      {"num_key_value_heads", &c.num_key_value_heads},
-      {"head_dim", &c.head_dim},
-      {"rotary_dim", &c.rotary_dim},
-      {"linear_conv_kernel_dim", &c.linear_conv_kernel_dim},
-      {"linear_key_head_dim", &c.linear_key_head_dim},
-      {"linear_value_head_dim", &c.linear_value_head_dim},
-      {"linear_num_key_heads", &c.linear_num_key_heads},
-      {"linear_num_value_heads", &c.linear_num_value_heads},
-      {"max_positions", &c.max_positions},
-  };
-  if (const auto found = numbers.find(key); found != numbers.end()) {
-    in >> *found->second;
-  } else if (key == "architecture") {
-    in >> c.architecture;
-  } else if (key == "layer_types") {
-    for (std::string type; in >> type;) {
-      c.layer_types.push_back(type == "full_attention" ? LayerType::kFullAttention : LayerType::kLinearAttention);
-    }
-  } else if (key == "rope_theta") {
-    in >> c.rope_theta;
-  } else if (key == "rms_norm_eps") {
-    in >> c.rms_norm_eps;
-  } else if (key == "tie_word_embeddings") {
-    int tied = 0;
-    in >> tied;
-    c.tie_word_embeddings = tied != 0;
-  } else if (key == "compressor") {
-    std::string type;
-    in >> type;
-    if (type != "none") c.pipo = PipoConfig{type == "linear" ? CompressorType::kLinear : CompressorType::kMlp, 0};
-  } else if (key == "pad_token_id") {
-    if (c.pipo) in >> c.pipo->pad_token_id;
-  } else if (key == "pre_gate") {
-    int present = 0;
-    in >> present;
-    if (c.pipo) c.pipo->pre_gate = present != 0;
-  } else {
-    throw std::runtime_error("config.txt: unknown key " + key);
-  }
-}
-
 inline TensorRef read_ref(std::istringstream& in, const std::string& directory) {
   TensorRef ref;
   std::string dtype;
@@ -136,11 +89,7 @@ inline ModelDescription read_description(const std::string& directory) {
   model.fingerprint = "golden " + model.name;
   std::ifstream config(directory + "/config.txt"), tensors(directory + "/tensors.txt");
   if (!config || !tensors) throw std::runtime_error("no config.txt or tensors.txt in " + directory);
-  for (std::string line; std::getline(config, line);) {
-    std::istringstream in(line);
-    std::string key;
-    if (in >> key) detail::set_config_field(model.config, key, in);
-  }
+  model.config = read_config_document({std::istreambuf_iterator<char>(config), {}});
   std::map<std::string, std::size_t> places;
   for (std::string line; std::getline(tensors, line);) {
     std::istringstream in(line);

@@ -2,7 +2,7 @@ import { randomFillSync } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { configSchema, readConfig } from "../../server/src/checkpoints/config.js";
-import { expectedShapes } from "../../server/src/checkpoints/tensorLayout.js";
+import { loadAddon } from "../../server/src/engine/load.js";
 import { writeSafetensors, type Header } from "./modelFiles.js";
 
 /** Small enough to write in a moment, large enough that loading and generating take visible time. */
@@ -30,9 +30,15 @@ const mediumConfig = {
 export function writeRandomCheckpoint(directory: string): void {
   mkdirSync(directory, { recursive: true });
   const config = readConfig(configSchema.parse(mediumConfig), "config.json");
+  const table = loadAddon().tensorTable({
+    ...config,
+    realVocabSize: config.vocabSize,
+    tieWordEmbeddings: true,
+    pipo: { compressor: "mlp", padTokenId: mediumConfig.pad_token_id },
+  });
   const header: Header = {};
   let end = 0;
-  for (const [name, shape] of expectedShapes(config, /*tieWordEmbeddings=*/ true, "mlp")) {
+  for (const { name, shape } of table) {
     const bytes = 2 * shape.reduce((product, dim) => product * dim, 1);
     header[name] = { dtype: "BF16", shape: [...shape], data_offsets: [end, (end += bytes)] };
   }

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+from transformers import PreTrainedConfig
 
 from goldens.random_weights import randomize
 from goldens.tables import stored_tensors
@@ -17,7 +17,7 @@ from pipo.modeling import PipoModel
 RANK, ALPHA = 8, 16
 
 
-def write_lora_fixture(config: Qwen3_5TextConfig, seed: int, directory: Path) -> tuple[PipoModel, list[str]]:
+def write_lora_fixture(config: PreTrainedConfig, seed: int, directory: Path) -> tuple[PipoModel, list[str]]:
     """Writes `base/` and `adapter/`; returns the merged model and the lines of its tensor table."""
     base_dir, adapter_dir = directory / "base", directory / "adapter"
     save_plain(randomize(PipoModel(config, draft_head=True), seed), base_dir)

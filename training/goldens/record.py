@@ -32,22 +32,32 @@ class PairCase(NamedTuple):
     pre_gate_threshold: float | None = None
 
 
-def record(model: PipoModel, prompt_lengths: tuple[int, ...], seed: int, text: GoldenText) -> dict:
-    """Fills `text` with everything and returns what `golden.json` holds (no hidden vectors)."""
+def record(
+    model: PipoModel,
+    prompt_lengths: tuple[int, ...],
+    seed: int,
+    text: GoldenText,
+    variety: int = 1,
+    top_gap: float = MIN_TOP_GAP,
+) -> dict:
+    """Fills `text` with everything and returns what `golden.json` holds (no hidden vectors).
+
+    Ungated and plain decodes have at least `variety` different tokens; best logits are `top_gap` apart.
+    """
     generator = torch.Generator().manual_seed(seed + 1000)
     document: dict = {"inspect": [], "decode": []}
     for case, length in enumerate(prompt_lengths):
         if model.is_pair_model:
-            ids = _clear_prompt(model, length, generator, pairs=True)
+            ids = _clear_prompt(model, length, generator, True, top_gap)
             _pair_text(text, f"pair.{case}", model, ids)
             document["inspect"].append({"ids": ids, **inspect_pairs(model, ids, TOP)})
         plain_length = length // 2 if model.is_pair_model else length
-        ids = _clear_prompt(model, plain_length, generator, pairs=False)
+        ids = _clear_prompt(model, plain_length, generator, False, top_gap)
         _plain_text(text, f"plain.{case}", model, ids)
         document["inspect"].append({"ids": ids, **inspect_plain(model, ids, TOP)})
     if model.is_pair_model:
-        document["decode"] += _pair_decodes(model, prompt_lengths, generator, text)
-    document["decode"] += _plain_decodes(model, prompt_lengths, generator, text)
+        document["decode"] += _pair_decodes(model, prompt_lengths, generator, text, variety)
+    document["decode"] += _plain_decodes(model, prompt_lengths, generator, text, variety)
     return document
 
 
@@ -63,13 +73,13 @@ def _random_prompt(model: PipoModel, length: int, generator: torch.Generator, pa
     return ids.tolist()
 
 
-def _clear_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool) -> list[int]:
+def _clear_prompt(model: PipoModel, length: int, generator: torch.Generator, pairs: bool, gap: float) -> list[int]:
     """A prompt whose every list of best tokens has no near ties, the place after the last one included."""
     for _ in range(500):
         ids = _random_prompt(model, length, generator, pairs)
-        if _smallest_gap(model, ids, pairs) > MIN_TOP_GAP:
+        if _smallest_gap(model, ids, pairs) > gap:
             return ids
-    raise RuntimeError("no prompt without near ties in 500 draws; lower MIN_TOP_GAP")
+    raise RuntimeError("no prompt without near ties in 500 draws; lower the gap")
 
 
 @torch.no_grad()
@@ -111,14 +121,16 @@ def _top_text(text: GoldenText, name: str, model: PipoModel, logits: Tensor) -> 
     text.floats(f"{name}_logits", values)
 
 
-def _pair_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
+def _pair_decodes(
+    model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText, variety: int
+) -> list:
     """Every meaning of the threshold over one even and one odd prompt, then both places of a stop id.
 
     With a pre-gate, every meaning of its threshold follows, over prompts of the same lengths.
     """
     cases = []
     for length in lengths:
-        cases += _clear_pair_runs(model, length, generator)
+        cases += _clear_pair_runs(model, length, generator, variety)
     cases += _stopped_runs(model, cases)
     if model.has_pre_gate:
         for length in lengths:
@@ -138,12 +150,12 @@ def _pair_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.G
     return [_pair_document(case) for case in cases]
 
 
-def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator) -> list[PairCase]:
+def _clear_pair_runs(model: PipoModel, length: int, generator: torch.Generator, variety: int) -> list[PairCase]:
     """Decodes of one prompt at thresholds −1, 0, one that splits its steps, and 1; PAD would win at times."""
     for _ in range(500):
         prompt = _random_prompt(model, length, generator, pairs=True)
         ungated = decode_pairs(model, prompt, 0.0, STEPS)
-        if not _is_clear(ungated) or not ungated.pad_wins:
+        if not _is_clear(ungated) or not ungated.pad_wins or len(set(ungated.tokens)) < variety:
             continue
         middle = round(sorted(ungated.confidences)[STEPS // 2], 2)
         cases = [PairCase(prompt, t, (), decode_pairs(model, prompt, t, STEPS)) for t in (-1.0, 0.0, middle, 1.0)]
@@ -176,23 +188,27 @@ def _pre_gated_runs(model: PipoModel, length: int, generator: torch.Generator) -
     raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
 
 
-def _plain_decodes(model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText) -> list:
+def _plain_decodes(
+    model: PipoModel, lengths: tuple[int, ...], generator: torch.Generator, text: GoldenText, variety: int
+) -> list:
     cases = []
     for number, length in enumerate(lengths):
-        prompt, run = _clear_plain_run(model, length, generator)
+        prompt, run = _clear_plain_run(model, length, generator, variety)
         text.ints(f"plain_decode.{number}.prompt", prompt)
         text.ints(f"plain_decode.{number}.tokens", run.tokens)
         cases.append({"mode": "plain", "prompt": prompt, "tokens": run.tokens})
     return cases
 
 
-def _clear_plain_run(model: PipoModel, length: int, generator: torch.Generator) -> tuple[list[int], PlainDecode]:
+def _clear_plain_run(
+    model: PipoModel, length: int, generator: torch.Generator, variety: int
+) -> tuple[list[int], PlainDecode]:
     """PAD must not come up: whether plain decoding may produce it is the caller's business."""
     pad = pad_token_id(model.config)
     for _ in range(500):
         prompt = _random_prompt(model, length, generator, pairs=False)
         run = decode_plain(model, prompt, STEPS)
-        if _is_clear(run) and pad not in run.tokens:
+        if _is_clear(run) and pad not in run.tokens and len(set(run.tokens)) >= variety:
             return prompt, run
     raise RuntimeError("no prompt with clear decisions in 500 draws; lower the margins")
 

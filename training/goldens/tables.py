@@ -1,6 +1,6 @@
 """Text twins of checkpoints and goldens for readers without a JSON parser.
 
-`config.txt`   key value                                               one hyper-parameter per line
+`config.txt`   key value                                               one field of the engine's config per line
 `tensors.txt`  tensor NAME FILE DTYPE OFFSET BYTES NDIM DIMS…           where each tensor's bytes lie
                lora_a|lora_b NAME SCALE FILE DTYPE OFFSET BYTES 2 DIMS  its LoRA factors, where it has any
 `golden.txt`   tensor NAME f32|i32 NDIM DIMS…, then one line of values
@@ -15,9 +15,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+from transformers import PreTrainedConfig
 
-from pipo.config import pad_token_id, real_vocab_size
+from pipo.config import head_dim, pad_token_id, real_vocab_size
+from pipo.families import QWEN2, QWEN3, QWEN3_5, family_of
+from pipo.modeling import PipoModel
 
 
 @dataclass
@@ -54,33 +56,95 @@ def stored_tensors(root: Path, file: Path) -> dict[str, StoredTensor]:
     }
 
 
-def write_config(path: Path, config: Qwen3_5TextConfig, compressor_type: str | None, pre_gate: bool = False) -> None:
-    rope = config.rope_parameters
-    entries = {
-        "architecture": "qwen3_5",
-        "vocab_size": config.vocab_size,
-        "real_vocab_size": real_vocab_size(config),
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "layer_types": " ".join(config.layer_types),
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "rotary_dim": int(config.head_dim * rope["partial_rotary_factor"]),
-        "rope_theta": f"{rope['rope_theta']:.9g}",
-        "rms_norm_eps": f"{config.rms_norm_eps:.9g}",
-        "linear_conv_kernel_dim": config.linear_conv_kernel_dim,
-        "linear_key_head_dim": config.linear_key_head_dim,
-        "linear_value_head_dim": config.linear_value_head_dim,
-        "linear_num_key_heads": config.linear_num_key_heads,
-        "linear_num_value_heads": config.linear_num_value_heads,
-        "tie_word_embeddings": int(config.tie_word_embeddings),
-        "max_positions": config.max_position_embeddings,
-        "compressor": compressor_type or "none",
-        "pad_token_id": pad_token_id(config),
-        **({"pre_gate": 1} if pre_gate else {}),
+def write_config(path: Path, model: PipoModel) -> None:
+    path.write_text(
+        "".join(f"{key} {_word(value)}\n" for key, value in config_entries(model).items()), encoding="utf-8"
+    )
+
+
+def config_entries(model: PipoModel) -> dict[str, object]:
+    """The engine's description of an architecture: fields and words of `ModelConfig` in server/src/engine/addon.ts.
+
+    Fields inside of others are dotted.
+    """
+    entries = {**_sizes(model.config), **_attention(model.config), **_rope(model), **_recurrence(model.config)}
+    entries["tieWordEmbeddings"] = model.config.tie_word_embeddings
+    entries["maxPositions"] = model.config.max_position_embeddings
+    if model.is_pair_model:
+        entries["pipo.compressor"] = model.compressor_type
+        entries["pipo.padTokenId"] = pad_token_id(model.config)
+        if model.has_pre_gate:
+            entries["pipo.preGate"] = True
+    return entries
+
+
+def _sizes(config: PreTrainedConfig) -> dict:
+    full = ["full_attention"] * config.num_hidden_layers
+    return {
+        "family": family_of(config).name,
+        "vocabSize": config.vocab_size,
+        "realVocabSize": real_vocab_size(config),
+        "hiddenSize": config.hidden_size,
+        "intermediateSize": config.intermediate_size,
+        "layerTypes": config.layer_types if family_of(config).recurrent else full,
+        "numAttentionHeads": config.num_attention_heads,
+        "numKeyValueHeads": config.num_key_value_heads,
+        "headDim": head_dim(config),
     }
-    path.write_text("".join(f"{key} {value}\n" for key, value in entries.items()), encoding="utf-8")
+
+
+def _attention(config: PreTrainedConfig) -> dict:
+    family = family_of(config)
+    return {
+        "normWeight": "zeroCentred" if family.zero_centred_norms else "plain",
+        "rmsNormEps": config.rms_norm_eps,
+        "queryKeyNorm": family in (QWEN3, QWEN3_5),
+        "outputGate": family is QWEN3_5,
+        "attentionBias": family is QWEN2 or getattr(config, "attention_bias", False),
+    }
+
+
+def _rope(model: PipoModel) -> dict:
+    rope = model.config.rope_parameters
+    entries = {
+        "rotaryDim": int(head_dim(model.config) * rope.get("partial_rotary_factor", 1.0)),
+        "ropeTheta": rope["rope_theta"],
+    }
+    kind = rope["rope_type"]
+    if kind == "default":
+        return entries
+    yarn = {"betaFast": rope.get("beta_fast", 32), "betaSlow": rope.get("beta_slow", 1)} if kind == "yarn" else {}
+    scaling = {
+        "type": kind,
+        "factor": rope["factor"],
+        "originalMaxPositions": 0 if kind == "linear" else rope["original_max_position_embeddings"],
+        "lowFrequencyFactor": rope.get("low_freq_factor", 0),
+        "highFrequencyFactor": rope.get("high_freq_factor", 0),
+        "betaFast": 0,
+        "betaSlow": 0,
+        **yarn,
+        "attentionFactor": model.model.rotary_emb.attention_scaling,
+    }
+    return {**entries, **{f"ropeScaling.{name}": value for name, value in scaling.items()}}
+
+
+def _recurrence(config: PreTrainedConfig) -> dict:
+    """Sizes of the gated delta layers; 0 for families that have none."""
+    return {
+        "linearConvKernelDim": getattr(config, "linear_conv_kernel_dim", 0),
+        "linearKeyHeadDim": getattr(config, "linear_key_head_dim", 0),
+        "linearValueHeadDim": getattr(config, "linear_value_head_dim", 0),
+        "linearNumKeyHeads": getattr(config, "linear_num_key_heads", 0),
+        "linearNumValueHeads": getattr(config, "linear_num_value_heads", 0),
+    }
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 class GoldenText:

@@ -29,7 +29,7 @@ SAVED_MODULES = [
     "mtp.pre_fc_norm_embedding",
     "mtp.norm",
 ]
-# Trained whole in supervised fine-tuning, left alone by distillation.
+# Trained whole in supervised fine-tuning, left alone by distillation; not every family norms queries and keys.
 SAVED_BLOCK_NORMS = [
     "mtp.layers.0.input_layernorm",
     "mtp.layers.0.post_attention_layernorm",
@@ -53,7 +53,8 @@ def wrap_with_adapter(
     """
     from peft import LoraConfig, get_peft_model
 
-    saved = SAVED_MODULES + (SAVED_BLOCK_NORMS if block_norms else [])
+    modules = {name for name, _ in model.named_modules()}
+    saved = SAVED_MODULES + ([name for name in SAVED_BLOCK_NORMS if name in modules] if block_norms else [])
     if new_draft_head:
         saved = ["confidence_head", "compressor", "mtp"]
     settings = LoraConfig(

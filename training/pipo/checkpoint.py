@@ -1,4 +1,4 @@
-"""Checkpoint directories: merged PIPO (flat config) and plain Qwen3.5 (nested config, both key prefixes)."""
+"""Checkpoint directories: merged PIPO, and plain ones as each family publishes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipo.config import PIPO_ARCHITECTURE, PLAIN_ARCHITECTURE, read_config, text_fields
+from pipo.config import read_config, text_fields
+from pipo.families import family_of
 from pipo.modeling import PipoModel
 
 BASE_PREFIX = "model.language_model."
@@ -90,7 +91,7 @@ def save_pipo(model: PipoModel, directory: str | Path, dtype: torch.dtype = torc
     if not model.is_pair_model:
         raise ValueError("the model has no compressor; call add_pair_modules first, or save_plain")
     document = {
-        "architectures": [PIPO_ARCHITECTURE],
+        "architectures": [family_of(model.config).pair_architecture],
         **text_fields(model.config),
         "mtp_num_hidden_layers": 1,
         "compressor_type": model.compressor_type,
@@ -107,22 +108,27 @@ def save_plain(
     shards: int = 1,
     extra_tensors: dict[str, Tensor] | None = None,
 ) -> None:
-    """A plain directory as Qwen3.5 publishes it: nested config, `model.language_model.` names, sharded if asked.
+    """A plain directory as the family publishes it, sharded if asked.
 
-    As there, `A_log` and the gated norm stay F32 whatever `dtype` is. `extra_tensors` are stored as they are.
+    Qwen3.5 has a nested config and `model.language_model.` names; `A_log` and the gated norm stay F32 whatever
+    `dtype` is, as there. `extra_tensors` are stored as they are.
     """
     if model.is_pair_model:
         raise ValueError("the model has pair modules; use save_pipo")
+    family = family_of(model.config)
     fields = {**text_fields(model.config), "dtype": _dtype_name(dtype)}
-    fields["mtp_num_hidden_layers"] = 1 if model.has_draft_head else 0
-    document = {
-        "architectures": [PLAIN_ARCHITECTURE],
-        "model_type": "qwen3_5",
-        "tie_word_embeddings": model.config.tie_word_embeddings,
-        "text_config": fields,
-    }
+    if model.has_draft_head or family.nested_in:
+        fields["mtp_num_hidden_layers"] = 1 if model.has_draft_head else 0
+    document = {"architectures": [family.plain_architecture]}
+    tensors = _stored(model, dtype, _KEPT_F32)
+    if family.nested_in:
+        document["model_type"] = family.nested_in
+        document["tie_word_embeddings"] = model.config.tie_word_embeddings
+        document["text_config"] = fields
+        tensors = {_base_name(name): tensor for name, tensor in tensors.items()}
+    else:
+        document.update(fields)
     _write_json(directory, "config.json", document)
-    tensors = {_base_name(name): tensor for name, tensor in _stored(model, dtype, _KEPT_F32).items()}
     tensors.update(extra_tensors or {})
     if shards == 1:
         _save(tensors, Path(directory) / WEIGHTS_NAME)

@@ -1,76 +1,65 @@
 """Model configuration: what a `config.json` says, as the text config of Hugging Face transformers.
 
-Two layouts exist on disk. A plain Qwen3.5 directory nests the text fields under `text_config` beside a
-vision tower; a merged PIPO directory holds them flat, with `compressor_type` beside them.
+Dense families and every merged PIPO directory hold it flat, the latter with `compressor_type` beside it; a plain
+Qwen3.5 directory nests the text fields under `text_config` beside a vision tower.
 """
 
 from __future__ import annotations
 
-from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+from transformers import PreTrainedConfig
 
-PIPO_ARCHITECTURE = "Qwen3_5ForCausalPIPO"
-PLAIN_ARCHITECTURE = "Qwen3_5ForConditionalGeneration"
+from pipo.families import QWEN3_5, Family, family_of
 
-QWEN_VOCAB_SIZE = 248320
-QWEN_REAL_VOCAB_SIZE = 248077
-QWEN_PAD_TOKEN_ID = 248044
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 
-# Everything that decides shapes or numerics, in the order in which it is written.
-_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "rms_norm_eps",
-    "max_position_embeddings",
-    "tie_word_embeddings",
-    "attention_bias",
-    "attention_dropout",
-    "linear_conv_kernel_dim",
-    "linear_key_head_dim",
-    "linear_value_head_dim",
-    "linear_num_key_heads",
-    "linear_num_value_heads",
-    "layer_types",
-    "rope_parameters",
-    "initializer_range",
-    "pad_token_id",
-    "eos_token_id",
-)
-
-# Not fields of the transformers class, but part of what a checkpoint says about itself.
+# Not fields of the transformers classes, but part of what a checkpoint says about itself.
 _EXTRA_FIELDS = ("real_vocab_size",)
 
 
-def make_config(**fields) -> Qwen3_5TextConfig:
-    """A text config from its fields; unnamed ones keep Qwen3.5's values.
+def make_config(**fields) -> PreTrainedConfig:
+    """A text config from its fields; unnamed ones keep the values of the family, Qwen3.5 if there is no `model_type`.
 
-    `rope_theta` and `partial_rotary_factor` may be given at top level, as some files do.
+    `rope_theta`, `rope_scaling` and `partial_rotary_factor` may be given at top level, as some files do. Raises
+    ValueError for a family, a rotation or an attention that is not supported.
     """
-    fields = dict(fields)
-    rope = {
-        "rope_type": "default",
-        "rope_theta": fields.pop("rope_theta", None) or 1e7,
-        "partial_rotary_factor": fields.pop("partial_rotary_factor", None) or 0.25,
-        "mrope_section": [11, 11, 10],
-        "mrope_interleaved": True,
-    }
-    rope.update({k: v for k, v in (fields.pop("rope_parameters", None) or {}).items() if v is not None})
-    extra = {name: fields.pop(name) for name in _EXTRA_FIELDS if name in fields}
-    known = {name: fields[name] for name in _FIELDS if fields.get(name) is not None and name != "rope_parameters"}
-    if "layer_types" not in known and fields.get("full_attention_interval") is not None:
+    fields = {name: value for name, value in fields.items() if value is not None}
+    family = family_of(fields.get("model_type", QWEN3_5.model_types[0]))
+    extra = {name: fields[name] for name in _EXTRA_FIELDS if name in fields}
+    known = {name: fields[name] for name in family.config_fields if name in fields}
+    if "layer_types" not in known and family.recurrent and "full_attention_interval" in fields:
         known["full_attention_interval"] = fields["full_attention_interval"]
-    config = Qwen3_5TextConfig(**known, rope_parameters=rope)
+    known["rope_parameters"] = _rope_parameters(family, fields)
+    _refuse_sliding_window(fields)
+    config = family.config_class(**known)
     for name, value in extra.items():
         setattr(config, name, value)
     return config
 
 
-def read_config(document: dict) -> Qwen3_5TextConfig:
+def _rope_parameters(family: Family, fields: dict) -> dict:
+    """The rotation in transformers' own words, from any of the ways in which files say it."""
+    rope: dict = {"rope_type": "default"}
+    if family is QWEN3_5:
+        rope.update(rope_theta=1e7, partial_rotary_factor=0.25, mrope_section=[11, 11, 10], mrope_interleaved=True)
+    rope.update({name: fields[name] for name in ("rope_theta", "partial_rotary_factor") if name in fields})
+    for given in (fields.get("rope_scaling"), fields.get("rope_parameters")):
+        rope.update({name: value for name, value in (given or {}).items() if value is not None})
+    old_name = rope.pop("type", None)
+    if old_name is not None and rope["rope_type"] == "default":
+        rope["rope_type"] = old_name
+    rope.setdefault("rope_theta", family.config_class.default_theta)
+    if rope["rope_type"] not in ROPE_TYPES:
+        raise ValueError(f"rope_type {rope['rope_type']!r} is not supported; expected one of {', '.join(ROPE_TYPES)}")
+    return rope
+
+
+def _refuse_sliding_window(fields: dict) -> None:
+    """Qwen files name a window and switch it off; Mistral ones that have a window use it."""
+    if fields.get("use_sliding_window", fields.get("model_type") == "mistral") and "sliding_window" in fields:
+        raise ValueError(f"sliding_window {fields['sliding_window']}: attention over a window is not supported")
+
+
+def read_config(document: dict) -> PreTrainedConfig:
     """The text config of a parsed `config.json`, flat or nested."""
     fields = dict(document.get("text_config", document))
     for name in ("tie_word_embeddings", *_EXTRA_FIELDS):
@@ -83,32 +72,38 @@ def read_config(document: dict) -> Qwen3_5TextConfig:
     return config
 
 
-def text_fields(config: Qwen3_5TextConfig) -> dict:
-    """The flat JSON object of a text config, as both layouts write it."""
-    fields = {"model_type": "qwen3_5_text"}
-    for name in (*_FIELDS, *_EXTRA_FIELDS):
+def text_fields(config: PreTrainedConfig) -> dict:
+    """The flat JSON object of a text config, as every layout writes it."""
+    family = family_of(config)
+    fields = {"model_type": family.model_types[0]}
+    for name in (*family.config_fields, *_EXTRA_FIELDS):
         value = getattr(config, name, None)
         if value is not None:
             fields[name] = value
-    fields["attn_output_gate"] = True
-    fields["mamba_ssm_dtype"] = "float32"
-    return fields
+    return {**fields, **family.constants}
 
 
-def pad_token_id(config: Qwen3_5TextConfig) -> int:
-    """PAD: the config's own id, or Qwen's `<|endoftext|>` for the full vocabulary."""
+def head_dim(config: PreTrainedConfig) -> int:
+    """Elements of one attention head; where a config does not say, heads share the hidden size."""
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def pad_token_id(config: PreTrainedConfig) -> int:
+    """PAD: the config's own id, or `<|endoftext|>` where the vocabulary is that of Qwen's family."""
     if config.pad_token_id is not None:
         return config.pad_token_id
-    if config.vocab_size >= QWEN_REAL_VOCAB_SIZE:
-        return QWEN_PAD_TOKEN_ID
+    vocabulary = family_of(config).vocabulary
+    if vocabulary is not None and config.vocab_size >= vocabulary.real:
+        return vocabulary.pad
     raise ValueError(
         f"config has no pad_token_id and its vocabulary ({config.vocab_size}) is not Qwen's; add the field"
     )
 
 
-def real_vocab_size(config: Qwen3_5TextConfig) -> int:
+def real_vocab_size(config: PreTrainedConfig) -> int:
     """Rows of the output matrix that are tokens; the rows from here on are never sampled or reported."""
     declared = getattr(config, "real_vocab_size", None)
     if declared is not None:
         return declared
-    return QWEN_REAL_VOCAB_SIZE if config.vocab_size == QWEN_VOCAB_SIZE else config.vocab_size
+    vocabulary = family_of(config).vocabulary
+    return vocabulary.real if vocabulary is not None and config.vocab_size in vocabulary.rows else config.vocab_size

@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicCache
 
 from pipo.config import pad_token_id, real_vocab_size
 from pipo.decoding import gate_accepts, pad_to_even
+from pipo.families import family_of
 from pipo.modeling import PipoModel
 
 
@@ -237,14 +238,13 @@ class _Layers:
 def _backbone_rows(model: PipoModel, layers: _Layers, inputs: Tensor, real: Tensor) -> Tensor:
     """inputs [B, n, H], real [B, n] → hidden [B, n, H]"""
     positions, mask = layers.grow(real)
-    masks = {
-        "full_attention": None if mask is None else mask.to(inputs.dtype),
-        "linear_attention": None if bool(real.all()) else real,
-    }
+    attention = None if mask is None else mask.to(inputs.dtype)
+    recurrence = None if bool(real.all()) else real
+    recurrent = family_of(model.config).recurrent
     out = model.model(
         inputs_embeds=inputs,
         position_ids=positions,
-        attention_mask=masks,
+        attention_mask={"full_attention": attention, "linear_attention": recurrence} if recurrent else attention,
         past_key_values=layers.cache,
         use_cache=True,
     )
@@ -258,7 +258,7 @@ def _draft_rows(model: PipoModel, layers: _Layers, hidden: Tensor, next_ids: Ten
     x = head.fc(torch.cat([head.pre_fc_norm_embedding(model.embed(next_ids)), head.pre_fc_norm_hidden(hidden)], -1))
     x = head.layers[0](
         x,
-        position_embeddings=head.rotary(x, positions[None].expand(3, -1, -1)),
+        position_embeddings=head.rotary(x, positions),
         attention_mask=None if mask is None else mask.to(x.dtype),
         position_ids=positions,
         past_key_values=layers.cache,

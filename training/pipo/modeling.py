@@ -1,8 +1,8 @@
-"""PIPO on Qwen3.5 in PyTorch: pair in, pair out.
+"""PIPO in PyTorch: pair in, pair out.
 
-The backbone is Hugging Face transformers' own Qwen3.5 text model; here stand the compressor, the draft head
-(MTP), the confidence head and the forward passes that join them. Parameter names are the names of the
-checkpoint's tensors, so `state_dict()` is what is written to disk.
+The backbone is Hugging Face transformers' own text model of one of the families of `pipo.families`; here stand the
+compressor, the draft head (MTP), the confidence head and the forward passes that join them. Parameter names are the
+names of the checkpoint's tensors, so `state_dict()` is what is written to disk.
 
 Token ids are `x_0 … x_{2L-1}`; pair `j` is `(x_{2j}, x_{2j+1})`:
 
@@ -26,15 +26,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 from transformers.masking_utils import create_causal_mask
 from transformers.models.qwen3_5 import modeling_qwen3_5
-from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
-from transformers.models.qwen3_5.modeling_qwen3_5 import (
-    Qwen3_5DecoderLayer,
-    Qwen3_5RMSNorm,
-    Qwen3_5TextModel,
-    Qwen3_5TextRotaryEmbedding,
-)
+
+from pipo.families import family_of
 
 COMPRESSOR_TYPES = ("linear", "mlp")
 
@@ -99,20 +95,20 @@ class MlpCompressor(nn.Module):
 
 
 class DraftHead(nn.Module):
-    """The MTP block: one full-attention layer over pairs. It shares the embedding and the output matrix."""
+    """The MTP block: one full-attention layer of the family over pairs. It shares embedding and output matrix."""
 
-    def __init__(self, config: Qwen3_5TextConfig):
+    def __init__(self, config: PreTrainedConfig):
         super().__init__()
-        size, eps = config.hidden_size, config.rms_norm_eps
+        family, size, eps = family_of(config), config.hidden_size, config.rms_norm_eps
         self.config = copy.deepcopy(config)
         self.config.layer_types = ["full_attention"]
         self.config.num_hidden_layers = 1
-        self.pre_fc_norm_embedding = Qwen3_5RMSNorm(size, eps=eps)
-        self.pre_fc_norm_hidden = Qwen3_5RMSNorm(size, eps=eps)
+        self.pre_fc_norm_embedding = family.norm_class(size, eps=eps)
+        self.pre_fc_norm_hidden = family.norm_class(size, eps=eps)
         self.fc = nn.Linear(2 * size, size, bias=False)
-        self.layers = nn.ModuleList([Qwen3_5DecoderLayer(self.config, 0)])
-        self.norm = Qwen3_5RMSNorm(size, eps=eps)
-        self.rotary = Qwen3_5TextRotaryEmbedding(self.config)
+        self.layers = nn.ModuleList([family.layer_class(self.config, 0)])
+        self.norm = family.norm_class(size, eps=eps)
+        self.rotary = family.rotary_class(self.config)
         _init_linears(self, config.initializer_range)
 
     def forward(self, embeddings: Tensor, hidden: Tensor) -> Tensor:
@@ -127,7 +123,7 @@ class DraftHead(nn.Module):
         mask = create_causal_mask(
             config=self.config, inputs_embeds=x, attention_mask=None, past_key_values=None, position_ids=positions
         )
-        rotary = self.rotary(x, positions[None].expand(3, -1, -1))
+        rotary = self.rotary(x, positions)
         for layer in self.layers:
             x = layer(x, position_embeddings=rotary, attention_mask=mask, position_ids=positions)
         return self.norm(x)
@@ -136,10 +132,10 @@ class DraftHead(nn.Module):
 class ConfidenceHead(nn.Module):
     """Scores a draft from the two hidden vectors alone, before the draft token is chosen."""
 
-    def __init__(self, config: Qwen3_5TextConfig):
+    def __init__(self, config: PreTrainedConfig):
         super().__init__()
         size = config.hidden_size
-        self.norm = Qwen3_5RMSNorm(2 * size, eps=config.rms_norm_eps)
+        self.norm = family_of(config).norm_class(2 * size, eps=config.rms_norm_eps)
         self.fc1 = nn.Linear(2 * size, size, bias=False)
         self.fc2 = nn.Linear(size, 1, bias=False)
         _init_linears(self, config.initializer_range)
@@ -151,7 +147,7 @@ class ConfidenceHead(nn.Module):
 
 
 class PipoModel(nn.Module):
-    """A Qwen3.5 text model that can also read and write pairs.
+    """A text model that can also read and write pairs.
 
     `compressor_type=None` gives the plain model; `draft_head` then says whether the MTP block that base
     checkpoints carry is kept. Batches must have equal lengths (no padding mask).
@@ -159,10 +155,10 @@ class PipoModel(nn.Module):
 
     base_model_prefix = "model"  # peft asks a model with a transformers config for it
 
-    def __init__(self, config: Qwen3_5TextConfig, compressor_type: str | None = None, draft_head: bool | None = None):
+    def __init__(self, config: PreTrainedConfig, compressor_type: str | None = None, draft_head: bool | None = None):
         super().__init__()
         self.config = config
-        self.model = Qwen3_5TextModel(config)
+        self.model = family_of(config).model_class(config)
         # PAD is an ordinary input here: its embedding takes part in the compressor and must be able to learn.
         self.model.embed_tokens.padding_idx = None
         if not config.tie_word_embeddings:

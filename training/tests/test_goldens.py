@@ -6,14 +6,23 @@ import json
 
 import pytest
 import torch
-from tiny_models import GOLDEN_DIR, PAIR_FIXTURES, load_fixture, read_golden_text
+from tiny_models import (
+    DENSE_PAIR_FIXTURES,
+    DENSE_PLAIN_FIXTURES,
+    GOLDEN_DIR,
+    PAIR_FIXTURES,
+    PLAIN_FIXTURES,
+    load_fixture,
+    read_golden_text,
+)
 
+from goldens.tables import write_config
 from inspect_reference import inspect, parse_arguments
 from pipo.config import pad_token_id, real_vocab_size
 from pipo.decoding import decode_pairs, decode_plain
 
 
-@pytest.mark.parametrize("name", [*PAIR_FIXTURES, "tiny-plain"])
+@pytest.mark.parametrize("name", [*PAIR_FIXTURES, *PLAIN_FIXTURES])
 @torch.no_grad()
 def test_goldens_are_what_the_model_computes(name):
     model, golden = load_fixture(name), read_golden_text(name)
@@ -43,8 +52,9 @@ def test_decode_goldens_cover_both_outcomes_and_both_stops(name):
     assert {len(case["slots"]) % 2 for case in stops} == {0, 1}
 
 
-def test_pre_gated_goldens_are_what_the_model_decodes_and_cover_every_outcome():
-    model, golden = load_fixture("tiny-pregate"), read_golden_text("tiny-pregate")
+@pytest.mark.parametrize("name", ["tiny-pregate", "tiny-llama"])
+def test_pre_gated_goldens_are_what_the_model_decodes_and_cover_every_outcome(name):
+    model, golden = load_fixture(name), read_golden_text(name)
     pad, outcomes = pad_token_id(model.config), []
     for case in range(10, 16):
         prompt, slots, skipped, threshold, pre_gate = (
@@ -73,6 +83,19 @@ def test_decode_goldens_are_what_the_model_decodes(name):
     with torch.no_grad():
         logits = model.pair_forward(golden["pair.0.ids"][None]).first_logits[0]
     assert (logits.argmax(-1) >= real_vocab_size(model.config)).sum() >= 4
+
+
+@pytest.mark.parametrize("name", [*DENSE_PAIR_FIXTURES, *DENSE_PLAIN_FIXTURES])
+def test_dense_decodes_are_not_one_token_over_and_over(name):
+    golden = json.loads((GOLDEN_DIR / name / "golden.json").read_text(encoding="utf-8"))
+    free = [case for case in golden["decode"] if case["mode"] == "plain" or case["threshold"] == 0]
+    assert all(len(set(case["tokens"])) >= 8 for case in free if not case.get("preGateThreshold"))
+
+
+@pytest.mark.parametrize("name", [*PAIR_FIXTURES, *PLAIN_FIXTURES])
+def test_described_configs_are_those_of_the_checkpoints(tmp_path, name):
+    write_config(tmp_path / "config.txt", load_fixture(name))
+    assert (tmp_path / "config.txt").read_text("utf-8") == (GOLDEN_DIR / name / "config.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("compressor", ["linear", "none"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import Qwen3_5ForConditionalGeneration, Qwen3_5TextModel
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Model, Qwen3_5ForConditionalGeneration, Qwen3_5TextModel
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5Config
 
 from pipo import merge, sft
@@ -139,3 +139,32 @@ def test_the_merged_backbone_is_read_by_transformers(
         ours = load_model(out).plain_hidden(ids)
         theirs = Qwen3_5TextModel.from_pretrained(out, dtype=torch.float32).eval()(input_ids=ids).last_hidden_state
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_dense_model_is_trained_and_merged(
+    conversations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Qwen2, which has no draft head: a new one is trained whole and is part of the adapter."""
+    pytest.importorskip("peft")
+    torch.manual_seed(0)
+    released, out = tmp_path / "released", tmp_path / "merged"
+    config = Qwen2Config(
+        vocab_size=8192, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True, pad_token_id=8160,
+    )  # fmt: skip
+    Qwen2ForCausalLM(config).save_pretrained(released)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (released / name).write_bytes((BUNDLED / name).read_bytes())
+    fine_tune(
+        monkeypatch, "--model", released, "--data", conversations, "--out", tmp_path / "run", "--lora", 4, "--rows", 2,
+        "--optimizer", "adamw", "--lr", 1e-3, "--threads", 1, "--minutes", 0.05, "--device", "cpu",
+    )  # fmt: skip
+    merge.merge(released, tmp_path / "run" / "adapter", out)
+    base, merged = load_model(released), load_model(out)
+    assert merged.compressor_type == "mlp" and type(merged.mtp.layers[0]).__name__ == "Qwen2DecoderLayer"
+    assert not torch.equal(merged.model.layers[1].self_attn.q_proj.weight, base.model.layers[1].self_attn.q_proj.weight)
+    torch.testing.assert_close(merged.model.embed_tokens.weight, base.model.embed_tokens.weight, atol=1e-3, rtol=1e-2)
+    ids = torch.arange(40, 60)[None]
+    with torch.no_grad():
+        theirs = Qwen2Model.from_pretrained(out, dtype=torch.float32).eval()(input_ids=ids).last_hidden_state
+        torch.testing.assert_close(merged.plain_hidden(ids), theirs, rtol=1e-4, atol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedConfig
 
 from goldens.random_weights import randomize
 from pipo.adapter import merge_adapter
@@ -13,7 +14,10 @@ from pipo.config import make_config
 from pipo.modeling import PipoModel
 
 GOLDEN_DIR = Path(__file__).resolve().parents[2] / "test" / "golden"
-PAIR_FIXTURES = ("tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora", "tiny-pregate")
+DENSE_PAIR_FIXTURES = ("tiny-qwen2", "tiny-qwen3", "tiny-llama")
+PAIR_FIXTURES = ("tiny-08b", "tiny-4b", "tiny-9b", "tiny-lora", "tiny-pregate", *DENSE_PAIR_FIXTURES)
+DENSE_PLAIN_FIXTURES = ("tiny-llama-yarn", "tiny-llama-linear")
+PLAIN_FIXTURES = ("tiny-plain", *DENSE_PLAIN_FIXTURES)
 
 SHAPE = {
     "vocab_size": 160,
@@ -41,6 +45,18 @@ def pair_model(compressor: str = "mlp", tied: bool = True, seed: int = 11) -> Pi
 def plain_model(tied: bool = True, seed: int = 12) -> PipoModel:
     config = make_config(**SHAPE, tie_word_embeddings=tied)
     return randomize(PipoModel(config, draft_head=True), seed).eval()
+
+
+def dense_config(model_type: str, tied: bool = True, **fields) -> PreTrainedConfig:
+    """A config of a family without recurrence; the other fields are those of SHAPE."""
+    fields = {"num_hidden_layers": 2, "rope_theta": 1e4, **fields}
+    return make_config(**{**SHAPE, "model_type": model_type, "tie_word_embeddings": tied, **fields})
+
+
+def dense_model(
+    model_type: str, compressor: str | None = None, tied: bool = True, seed: int = 13, **fields
+) -> PipoModel:
+    return randomize(PipoModel(dense_config(model_type, tied, **fields), compressor), seed).eval()
 
 
 def random_ids(batch: int, length: int, seed: int = 0) -> torch.Tensor:

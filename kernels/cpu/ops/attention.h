@@ -68,7 +68,7 @@ static inline bool queries_fill_lanes(int n_queries) { return n_queries * 2 > kL
 /// q [n_queries, head_dim] times the softmax scale -> [head_dim, padded queries]
 static void transpose_queries(const AttentionArgs& args, const AttentionTask& task, int padded, float* out) {
   const int dim = args.shape->head_dim;
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
+  const float scale = args.softmax_scale;
   constexpr int kBlock = 16;  // so that what is written stays in the nearest cache until its lines are full
   for (int begin = 0; begin < dim; begin += kBlock) {
     const int end = smaller(begin + kBlock, dim);
@@ -113,7 +113,7 @@ static void softmax_columns(int count, int padded, float* scores, float* maximum
 
 static void scale_queries(const AttentionArgs& args, const AttentionTask& task, float* out) {
   const int dim = args.shape->head_dim;
-  const F32 scale = f32_set1(1.0f / __builtin_sqrtf(static_cast<float>(dim)));
+  const F32 scale = f32_set1(args.softmax_scale);
   for (int i = 0; i < task.n_queries; ++i) {
     const float* q = args.q + query_offset(args, task, i);
     for_each_vector(dim, [&](std::int64_t d, int lanes) {
@@ -338,8 +338,9 @@ static void finish_block(const AttentionArgs& args, const AttentionTask& task, f
         const float weight = partial.maximum[i];
         if (weight > 0.0f) sum = f32_fma(load_lanes(partial.sums + i * dim + d, lanes), f32_set1(weight), sum);
       }
-      const F32 open = f32_sigmoid(load_lanes(args.gate + offset + d, lanes));
-      store_lanes(args.out + offset + d, f32_mul(f32_mul(sum, scale), open), lanes);
+      F32 result = f32_mul(sum, scale);
+      if (args.gate != nullptr) result = f32_mul(result, f32_sigmoid(load_lanes(args.gate + offset + d, lanes)));
+      store_lanes(args.out + offset + d, result, lanes);
     });
   }
 }

@@ -13,9 +13,6 @@
 
 namespace pipo {
 
-/// kMix: int4 in the MLPs of the backbone, its largest part, and int8 in everything else that is quantised.
-enum class WeightDtype : std::uint8_t { kF32 = 0, kBf16 = 1, kInt8 = 2, kInt4 = 3, kMix = 4 };
-
 /// How decode steps run on a device.
 enum class DeviceStepping : std::uint8_t {
   kGraph = 0,     ///< one launch per step
@@ -76,6 +73,12 @@ struct DeviceInfo {
 /// Wakes the driver, which takes its time.
 DeviceInfo device_info();
 
+/// A tensor that a model of some config must have.
+struct TensorSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
 class Session;
 
 /// A loaded model: read-only weights and the backend that runs them. Shared by its sessions; sessions of one engine
@@ -88,9 +91,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
                                       const std::atomic<bool>* cancelled = nullptr);
   /// Loads a packed file alone, without its sources (tools and tests without Node).
   static std::shared_ptr<Engine> load_packed(const std::string& path, const LoadOptions& options);
-  /// Writes the packed file of a model and nothing else.
-  static void pack(const ModelDescription& model, const LoadOptions& options, const LoadProgressFn& progress = {},
-                   const std::atomic<bool>* cancelled = nullptr);
+
+  /// Every tensor of a model of this config. Throws kBadConfig for one that cannot run.
+  static std::vector<TensorSpec> tensors(const ModelConfig& config);
 
   virtual ~Engine() = default;
   virtual const EngineInfo& info() const = 0;

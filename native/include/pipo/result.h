@@ -64,6 +64,7 @@ struct InspectedPosition {
   std::vector<ScoredId> second;     ///< empty when not available
   float confidence = 0.0f;          ///< NaN when not available
   float pre_gate = 0.0f;            ///< NaN when not available
+  std::vector<float> logits;        ///< of the first token [real_vocab_size], only when asked for
   std::vector<float> hidden;        ///< h [hidden_size], only when asked for
   std::vector<float> draft_hidden;  ///< m [hidden_size], only when asked for
 };

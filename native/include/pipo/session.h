@@ -27,9 +27,9 @@ class Session {
   /// Stops the running request within one decode step or one layer of prefill.
   virtual void cancel() = 0;
 
-  /// Teacher-forced logits, the `top` best per position. Resets the timeline. Pair mode pads an odd prompt with PAD.
+  /// Teacher-forced logits, the `top` best per position and where asked for all of the first token's. Resets the timeline. Pair mode pads an odd prompt with PAD.
   virtual std::vector<InspectedPosition> inspect(std::span<const std::int32_t> ids, DecodeMode mode, std::int32_t top,
-                                                 bool with_hidden = false) = 0;
+                                                 bool with_hidden = false, bool with_logits = false) = 0;
 
   virtual void reset() = 0;
   /// Positions executed so far.

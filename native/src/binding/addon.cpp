@@ -5,6 +5,8 @@
 #include "binding/errors.h"
 #include "binding/host_info.h"
 #include "binding/load_task.h"
+#include "binding/make_results.h"
+#include "binding/make_schema.h"
 #include "binding/objects.h"
 #include "binding/read_arguments.h"
 #include "kernels/backend.h"
@@ -88,6 +90,16 @@ Napi::Value pack_random(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value tensor_table(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return make_tensor_table(info.Env(), Engine::tensors(read_config(Argument(info[0], "config"))));
+  });
+}
+
+Napi::Value schema(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return make_schema(info.Env()); });
+}
+
 Napi::Value host_info(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return make_host_info(info.Env()); });
 }
@@ -123,6 +135,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("load", Napi::Function::New<load>(env, "load"));
   exports.Set("loadPacked", Napi::Function::New<load_packed>(env, "loadPacked"));
   exports.Set("packRandom", Napi::Function::New<pack_random>(env, "packRandom"));
+  exports.Set("tensorTable", Napi::Function::New<tensor_table>(env, "tensorTable"));
+  exports.Set("schema", Napi::Function::New<schema>(env, "schema"));
   exports.Set("hostInfo", Napi::Function::New<host_info>(env, "hostInfo"));
   exports.Set("cudaInfo", Napi::Function::New<cuda_info>(env, "cudaInfo"));
   exports.Set("measureReadBandwidth", Napi::Function::New<measure_read_bandwidth>(env, "measureReadBandwidth"));

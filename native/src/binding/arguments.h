@@ -3,13 +3,13 @@
 #include <napi.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "pipo/error.h"
+#include "pipo/model_schema.h"
 
 namespace pipo::binding {
 
@@ -36,9 +36,9 @@ class Argument {
   std::vector<std::int32_t> int32_array() const;
   std::vector<std::uint8_t> uint8_array() const;
 
-  /// One of a closed list of words; the result is the word's place in it.
+  /// One of a closed list of words.
   template <class Enum>
-  Enum choice(std::initializer_list<std::pair<const char*, Enum>> words) const {
+  Enum choice(schema::Words<Enum> words) const {
     if (value_.IsString()) {
       const std::string given = string();
       for (const auto& [word, meaning] : words) {

@@ -2,41 +2,13 @@
 
 #include <new>
 
-namespace pipo::binding {
+#include "pipo/model_schema.h"
 
-const char* code_name(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kBadFile:
-      return "badFile";
-    case ErrorCode::kBadConfig:
-      return "badConfig";
-    case ErrorCode::kMissingTensor:
-      return "missingTensor";
-    case ErrorCode::kBadShape:
-      return "badShape";
-    case ErrorCode::kNotEnoughMemory:
-      return "notEnoughMemory";
-    case ErrorCode::kUnsupported:
-      return "unsupported";
-    case ErrorCode::kBadRequest:
-      return "badRequest";
-    case ErrorCode::kBusy:
-      return "busy";
-    case ErrorCode::kClosed:
-      return "closed";
-    case ErrorCode::kIo:
-      return "io";
-    case ErrorCode::kCancelled:
-      return "cancelled";
-    case ErrorCode::kInternal:
-      return "internal";
-  }
-  return "internal";
-}
+namespace pipo::binding {
 
 Napi::Error to_js_error(Napi::Env env, const Error& error) {
   Napi::Error made = Napi::Error::New(env, error.what());
-  made.Set("code", code_name(error.code()));
+  made.Set("code", schema::word_of<ErrorCode>(schema::kErrorCodes, error.code()));
   return made;
 }
 

@@ -10,9 +10,6 @@
 
 namespace pipo::binding {
 
-/// The error's name on the JavaScript side, as in `EngineErrorCode`.
-const char* code_name(ErrorCode code);
-
 /// An `Error` with `code`.
 Napi::Error to_js_error(Napi::Env env, const Error& error);
 /// The same for whatever was thrown; JavaScript errors pass through, unknown ones become `internal`.

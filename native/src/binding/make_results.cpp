@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipo/model_schema.h"
+
 namespace pipo::binding {
 namespace {
 
@@ -15,56 +17,6 @@ Napi::Value make_int32_array(Napi::Env env, const std::vector<std::int32_t>& val
   auto array = Napi::Int32Array::New(env, values.size());
   std::copy(values.begin(), values.end(), array.Data());
   return array;
-}
-
-const char* stage_name(LoadStage stage) {
-  switch (stage) {
-    case LoadStage::kChecking:
-      return "checking";
-    case LoadStage::kPacking:
-      return "packing";
-    case LoadStage::kMapping:
-      return "mapping";
-    case LoadStage::kUploading:
-      return "uploading";
-    case LoadStage::kReady:
-      return "ready";
-  }
-  return "ready";
-}
-
-const char* dtype_name(WeightDtype dtype) {
-  switch (dtype) {
-    case WeightDtype::kF32:
-      return "f32";
-    case WeightDtype::kBf16:
-      return "bf16";
-    case WeightDtype::kInt8:
-      return "int8";
-    case WeightDtype::kInt4:
-      return "int4";
-    case WeightDtype::kMix:
-      return "mix";
-  }
-  return "f32";
-}
-
-const char* stop_reason_name(StopReason reason) {
-  switch (reason) {
-    case StopReason::kStopId:
-      return "stopId";
-    case StopReason::kMaxNewTokens:
-      return "maxNewTokens";
-    case StopReason::kCancelled:
-      return "cancelled";
-    case StopReason::kContextFull:
-      return "contextFull";
-    case StopReason::kListenerStopped:
-      return "listenerStopped";
-    case StopReason::kEngineClosed:
-      return "engineClosed";
-  }
-  return "cancelled";
 }
 
 Napi::Object make_stats(Napi::Env env, const GenerateStats& stats) {
@@ -105,14 +57,14 @@ Napi::Object make_info(Napi::Env env, const EngineInfo& info) {
   bytes.Set("head", static_cast<double>(info.head_bytes));
   auto modes = Napi::Array::New(env, info.modes.size());
   for (std::uint32_t i = 0; i < info.modes.size(); i++)
-    modes.Set(i, info.modes[i] == DecodeMode::kPair ? "pair" : "plain");
+    modes.Set(i, schema::word_of<DecodeMode>(schema::kDecodeModes, info.modes[i]));
   auto object = Napi::Object::New(env);
   object.Set("name", info.name);
   object.Set("backend", info.backend);
   if (!info.device.empty()) object.Set("device", info.device);
   if (!info.backend_note.empty()) object.Set("backendNote", info.backend_note);
   object.Set("threads", info.threads);
-  object.Set("dtype", dtype_name(info.dtype));
+  object.Set("dtype", schema::word_of<WeightDtype>(schema::kWeightDtypes, info.dtype));
   object.Set("groupSize", info.group_size);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
   object.Set("bytesPerStep", bytes);
@@ -124,9 +76,23 @@ Napi::Object make_info(Napi::Env env, const EngineInfo& info) {
   return object;
 }
 
+Napi::Array make_tensor_table(Napi::Env env, const std::vector<TensorSpec>& tensors) {
+  auto table = Napi::Array::New(env, tensors.size());
+  for (std::uint32_t i = 0; i < tensors.size(); i++) {
+    const Napi::HandleScope scope(env);
+    auto shape = Napi::Array::New(env, tensors[i].shape.size());
+    for (std::uint32_t d = 0; d < tensors[i].shape.size(); d++) shape.Set(d, static_cast<double>(tensors[i].shape[d]));
+    auto entry = Napi::Object::New(env);
+    entry.Set("name", tensors[i].name);
+    entry.Set("shape", shape);
+    table.Set(i, entry);
+  }
+  return table;
+}
+
 Napi::Object make_progress(Napi::Env env, LoadStage stage, double fraction) {
   auto object = Napi::Object::New(env);
-  object.Set("stage", stage_name(stage));
+  object.Set("stage", schema::word_of<LoadStage>(schema::kLoadStages, stage));
   object.Set("fraction", std::clamp(fraction, 0.0, 1.0));
   return object;
 }
@@ -147,7 +113,7 @@ Napi::Object make_generate_result(Napi::Env env, const GenerateResult& result) {
   auto object = Napi::Object::New(env);
   object.Set("tokens", make_int32_array(env, result.tokens));
   object.Set("slots", make_int32_array(env, result.slots));
-  object.Set("stopReason", stop_reason_name(result.stop_reason));
+  object.Set("stopReason", schema::word_of<StopReason>(schema::kStopReasons, result.stop_reason));
   object.Set("stats", make_stats(env, result.stats));
   return object;
 }
@@ -163,6 +129,11 @@ Napi::Array make_inspection(Napi::Env env, const std::vector<InspectedPosition>&
     entry.Set("second", position.second.empty() ? env.Null() : Napi::Value(make_scored_ids(env, position.second)));
     entry.Set("confidence", number_or_null(env, position.confidence));
     entry.Set("preGate", number_or_null(env, position.pre_gate));
+    if (!position.logits.empty()) {
+      auto logits = Napi::Float32Array::New(env, position.logits.size());
+      std::copy(position.logits.begin(), position.logits.end(), logits.Data());
+      entry.Set("logits", logits);
+    }
     array.Set(i, entry);
   }
   return array;

@@ -11,6 +11,7 @@
 namespace pipo::binding {
 
 Napi::Object make_info(Napi::Env env, const EngineInfo& info);
+Napi::Array make_tensor_table(Napi::Env env, const std::vector<TensorSpec>& tensors);
 Napi::Object make_progress(Napi::Env env, LoadStage stage, double fraction);
 Napi::Object make_step(Napi::Env env, const Step& step);
 Napi::Object make_generate_result(Napi::Env env, const GenerateResult& result);

@@ -21,9 +21,11 @@ TensorRef read_tensor_ref(const Argument& tensor) {
   ref.file = tensor.field("file").string();
   ref.offset = static_cast<std::uint64_t>(tensor.field("offset").integer(0, kMostExact));
   ref.bytes = static_cast<std::uint64_t>(tensor.field("bytes").integer(0, kMostExact));
-  ref.dtype = tensor.field("dtype").choice<DiskDtype>(
-      {{"F32", DiskDtype::kF32}, {"BF16", DiskDtype::kBf16}, {"F16", DiskDtype::kF16}});
+  ref.dtype = tensor.field("dtype").choice<DiskDtype>(schema::kDiskDtypes);
   for (const Argument& dim : tensor.field("shape").elements()) ref.shape.push_back(dim.integer(0, kMostExact));
+  if (const Argument heads = tensor.field("interleavedHeads"); !heads.is_absent()) {
+    ref.interleaved_heads = static_cast<std::int32_t>(heads.integer(1, kMostInt32));
+  }
   return ref;
 }
 
@@ -36,14 +38,37 @@ TensorSource read_tensor(const Argument& tensor) {
   return source;
 }
 
-std::optional<PipoConfig> read_pipo_config(const Argument& pipo) {
-  if (pipo.is_absent()) return std::nullopt;
-  const auto compressor =
-      pipo.field("compressor")
-          .choice<CompressorType>({{"linear", CompressorType::kLinear}, {"mlp", CompressorType::kMlp}});
-  const Argument pre_gate = pipo.field("preGate");
-  return PipoConfig{compressor, int32_field(pipo, "padTokenId", 0), !pre_gate.is_absent() && pre_gate.boolean()};
-}
+/// Fills a config from a JavaScript object, field by field as the schema lists them.
+class ConfigReader {
+ public:
+  explicit ConfigReader(Argument object) : object_(std::move(object)) {}
+
+  void text(const char* name, std::string& value) { value = object_.field(name).string(); }
+  void integer(const char* name, std::int32_t& value, std::int32_t least) { value = int32_field(object_, name, least); }
+  void number(const char* name, double& value) { value = object_.field(name).number(); }
+  void flag(const char* name, bool& value) { value = object_.field(name).boolean(); }
+  void flag_or_absent(const char* name, bool& value) {
+    if (!object_.field(name).is_absent()) flag(name, value);
+  }
+  template <class Enum>
+  void choice(const char* name, Enum& value, schema::Words<Enum> words) {
+    value = object_.field(name).choice<Enum>(words);
+  }
+  template <class Enum>
+  void choices(const char* name, std::vector<Enum>& values, schema::Words<Enum> words) {
+    for (const Argument& element : object_.field(name).elements()) values.push_back(element.choice<Enum>(words));
+  }
+  template <class Object, class Visit>
+  void optional(const char* name, std::optional<Object>& object, Visit visit) {
+    const Argument field = object_.field(name);
+    if (field.is_absent()) return;
+    ConfigReader inner(field);
+    visit(inner, object.emplace());
+  }
+
+ private:
+  Argument object_;
+};
 
 SamplingOptions read_sampling(const Argument& sampling) {
   SamplingOptions result;
@@ -59,37 +84,15 @@ SamplingOptions read_sampling(const Argument& sampling) {
 
 DraftContext read_draft_context(const Argument& context) {
   if (context.is_absent()) return DraftContext::kFull;
-  return context.choice<DraftContext>(
-      {{"full", DraftContext::kFull}, {"generated", DraftContext::kGenerated}, {"self", DraftContext::kSelf}});
+  return context.choice<DraftContext>(schema::kDraftContexts);
 }
 
 }  // namespace
 
 ModelConfig read_config(const Argument& config) {
   ModelConfig result;
-  result.architecture = config.field("architecture").string();
-  result.vocab_size = int32_field(config, "vocabSize");
-  result.real_vocab_size = int32_field(config, "realVocabSize");
-  result.hidden_size = int32_field(config, "hiddenSize");
-  result.intermediate_size = int32_field(config, "intermediateSize");
-  for (const Argument& type : config.field("layerTypes").elements()) {
-    result.layer_types.push_back(type.choice<LayerType>(
-        {{"full_attention", LayerType::kFullAttention}, {"linear_attention", LayerType::kLinearAttention}}));
-  }
-  result.num_attention_heads = int32_field(config, "numAttentionHeads");
-  result.num_key_value_heads = int32_field(config, "numKeyValueHeads");
-  result.head_dim = int32_field(config, "headDim");
-  result.rotary_dim = int32_field(config, "rotaryDim");
-  result.rope_theta = config.field("ropeTheta").number();
-  result.rms_norm_eps = config.field("rmsNormEps").number();
-  result.linear_conv_kernel_dim = int32_field(config, "linearConvKernelDim");
-  result.linear_key_head_dim = int32_field(config, "linearKeyHeadDim");
-  result.linear_value_head_dim = int32_field(config, "linearValueHeadDim");
-  result.linear_num_key_heads = int32_field(config, "linearNumKeyHeads");
-  result.linear_num_value_heads = int32_field(config, "linearNumValueHeads");
-  result.tie_word_embeddings = config.field("tieWordEmbeddings").boolean();
-  result.max_positions = int32_field(config, "maxPositions");
-  result.pipo = read_pipo_config(config.field("pipo"));
+  ConfigReader reader(config);
+  schema::visit_config(reader, result);
   return result;
 }
 
@@ -104,11 +107,7 @@ ModelDescription read_model(const Argument& model) {
 
 LoadOptions read_load_options(const Argument& options) {
   LoadOptions result;
-  result.dtype = options.field("dtype").choice<WeightDtype>({{"f32", WeightDtype::kF32},
-                                                             {"bf16", WeightDtype::kBf16},
-                                                             {"int8", WeightDtype::kInt8},
-                                                             {"int4", WeightDtype::kInt4},
-                                                             {"mix", WeightDtype::kMix}});
+  result.dtype = options.field("dtype").choice<WeightDtype>(schema::kWeightDtypes);
   const Argument group = options.field("groupSize");
   result.group_size = static_cast<std::int32_t>(group.integer(1, kMostInt32));
   if (result.group_size != 32 && result.group_size != 64) group.refuse("32 or 64");
@@ -119,7 +118,7 @@ LoadOptions read_load_options(const Argument& options) {
 }
 
 DecodeMode read_decode_mode(const Argument& mode) {
-  return mode.choice<DecodeMode>({{"pair", DecodeMode::kPair}, {"plain", DecodeMode::kPlain}});
+  return mode.choice<DecodeMode>(schema::kDecodeModes);
 }
 
 GenerateRequest read_generate_request(const Argument& request) {

@@ -123,12 +123,13 @@ class GenerateTask : public SessionTask {
 
 class InspectTask : public SessionTask {
  public:
-  InspectTask(std::shared_ptr<SessionState> state, std::vector<std::int32_t> ids, DecodeMode mode, std::int32_t top)
-      : SessionTask(std::move(state)), ids_(std::move(ids)), mode_(mode), top_(top) {}
+  InspectTask(std::shared_ptr<SessionState> state, std::vector<std::int32_t> ids, DecodeMode mode, std::int32_t top,
+              bool with_logits)
+      : SessionTask(std::move(state)), ids_(std::move(ids)), mode_(mode), top_(top), with_logits_(with_logits) {}
 
   void run() override {
     if (is_cancelled()) throw Error(ErrorCode::kCancelled, "The inspection was cancelled.");
-    positions_ = session().inspect(ids_, mode_, top_);
+    positions_ = session().inspect(ids_, mode_, top_, /*with_hidden=*/false, with_logits_);
     leave_engine();
   }
   Napi::Value result(Napi::Env env) override { return make_inspection(env, positions_); }
@@ -137,6 +138,7 @@ class InspectTask : public SessionTask {
   std::vector<std::int32_t> ids_;
   DecodeMode mode_;
   std::int32_t top_;
+  bool with_logits_;
   std::vector<InspectedPosition> positions_;
 };
 
@@ -180,9 +182,11 @@ Napi::Value SessionObject::inspect(const Napi::CallbackInfo& info) {
     auto ids = Argument(info[0], "ids").int32_array();
     const DecodeMode mode = read_decode_mode(Argument(info[1], "mode"));
     const auto top = static_cast<std::int32_t>(Argument(info[2], "top").integer(1, kMostTop));
+    const Argument logits(info[3], "withLogits");
+    const bool with_logits = !logits.is_absent() && logits.boolean();
     state_->begin_request();
     return info.Env().GetInstanceData<AddonData>()->tasks.start(
-        info.Env(), std::make_unique<InspectTask>(state_, std::move(ids), mode, top));
+        info.Env(), std::make_unique<InspectTask>(state_, std::move(ids), mode, top, with_logits));
   });
 }
 

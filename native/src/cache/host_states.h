@@ -32,6 +32,7 @@ class HostStates final : public TimelineStates {
     kv_.reserve(positions, used, max_positions);
   }
   std::int32_t capacity() const override { return kv_.capacity(); }
+  bool can_be_cut() const override { return shape_.n_delta_layers == 0; }
   std::int64_t snapshot_bytes() const override { return shape_.snapshot_bytes(); }
   std::unique_ptr<Snapshot> make_snapshot() override { return std::make_unique<HostSnapshot>(shape_); }
   void restore(const Snapshot& snapshot) override;

@@ -18,8 +18,24 @@ std::int32_t Timeline::rewind_to_match(DecodeMode mode, std::span<const std::int
   const auto [end, unused] = std::mismatch(slots_.begin(), slots_.end(), slots.begin(), slots.end());
   const auto matching = static_cast<std::int32_t>(end - slots_.begin()) / slots_per_position();
   snapshots_.drop_after(matching);
-  if (matching != positions_ || changing_) restore(snapshots_.latest_up_to(matching));
+  if (matching == positions_ && !changing_) return positions_;
+  if (states_->can_be_cut()) {
+    cut(matching);
+  } else {
+    restore(snapshots_.latest_up_to(matching));
+  }
   return positions_;
+}
+
+/// The hidden vector at the cut is not kept, and whatever comes next needs it: the last position before is executed again.
+/// The draft head's row before that one was completed by the slot that follows it still.
+void Timeline::cut(std::int32_t positions) {
+  changing_ = false;
+  positions_ = std::max(positions - 1, 0);
+  const auto kept = static_cast<std::size_t>(positions_) * slots_per_position();
+  draft_row_slot_ = positions_ > 0 ? slots_[kept] : kNoToken;
+  slots_.resize(kept);
+  if (positions_ == 0) states_->clear();
 }
 
 void Timeline::reserve(std::int32_t positions) {

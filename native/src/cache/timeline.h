@@ -36,8 +36,8 @@ class Timeline {
   void set_draft_row_slot(std::int32_t slot) { draft_row_slot_ = slot; }
 
   void reset(DecodeMode mode);
-  /// Goes back to where `slots` stops being what was executed, or to the nearest snapshot before that; to the start in
-  /// another mode. Returns the positions that need not be computed again.
+  /// Goes back to where `slots` stops being what was executed: one position less where states can be cut, else to the
+  /// nearest snapshot before that; to the start in another mode. Returns the positions that need not be computed again.
   std::int32_t rewind_to_match(DecodeMode mode, std::span<const std::int32_t> slots);
   /// Room for `positions`; may move the KV cache. Throws std::bad_alloc.
   void reserve(std::int32_t positions);
@@ -49,6 +49,7 @@ class Timeline {
 
  private:
   void restore(const Snapshot* snapshot);
+  void cut(std::int32_t positions);
 
   std::int32_t max_positions_;
   DecodeMode mode_ = DecodeMode::kPair;

@@ -33,6 +33,9 @@ class TimelineStates {
   virtual void reserve(std::int32_t positions, std::int32_t used, std::int32_t max_positions) = 0;
   virtual std::int32_t capacity() const = 0;
 
+  /// Whether a timeline can be cut at any position without a snapshot, because nothing but KV rows is carried on.
+  virtual bool can_be_cut() const { return false; }
+
   virtual std::int64_t snapshot_bytes() const = 0;
   /// To be filled by the model. Throws std::bad_alloc.
   virtual std::unique_ptr<Snapshot> make_snapshot() = 0;

@@ -18,9 +18,11 @@ constexpr std::int32_t kRoomAhead = 256;
 /// The snapshots that a chunk is to fill; kept once the chunk is done, given back otherwise.
 class ChunkSnapshots {
  public:
-  ChunkSnapshots(SnapshotStore& store, std::int32_t begin, std::int32_t end, std::int32_t prompt_end) : store_(store) {
+  ChunkSnapshots(Timeline& timeline, std::int32_t begin, std::int32_t end, std::int32_t prompt_end)
+      : store_(timeline.snapshots()) {
+    if (timeline.states().can_be_cut()) return;
     for (std::int32_t at = begin + 1; at <= end; ++at) {
-      if (is_wanted(at, prompt_end) && !store.has(at)) take(at, begin);
+      if (is_wanted(at, prompt_end) && !store_.has(at)) take(at, begin);
     }
   }
   ~ChunkSnapshots() {
@@ -68,7 +70,7 @@ std::optional<StopReason> prefill(DecodeContext& c, std::span<const std::int32_t
     if (!turn) return c.stop_reason();
     const std::int32_t begin = timeline.positions();
     const std::int32_t end = std::min(prompt_end, begin + c.model.max_rows());
-    ChunkSnapshots snapshots(timeline.snapshots(), begin, end, prompt_end);
+    ChunkSnapshots snapshots(timeline, begin, end, prompt_end);
     const auto chunk = slots.subspan(static_cast<std::size_t>(begin) * per_position,
                                      static_cast<std::size_t>(end - begin) * per_position);
     const RunResult run = c.model.extend(timeline, chunk, snapshots.points(), &c.stop);

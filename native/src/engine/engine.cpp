@@ -60,7 +60,7 @@ std::shared_ptr<Engine> Engine::load(const ModelDescription& model, const LoadOp
   if (progress) progress(LoadStage::kChecking, 0.0);
   check_config(model.config);
   ModelOpener opener(options);
-  opener.check_fit(plan_packed(model.name, model.fingerprint, model.config, options.dtype, options.group_size));
+  opener.check_fit(plan_packed(model, options.dtype, options.group_size));
   LoadedWeights loaded = load_weights(model, options, progress, cancelled);
   OpenedModel opened = opener.open(loaded, progress, cancelled);
   auto engine = std::make_shared<EngineCore>(std::move(loaded), std::move(opened));
@@ -84,12 +84,12 @@ std::shared_ptr<Engine> Engine::load_packed(const std::string& path, const LoadO
   return engine;
 }
 
-void Engine::pack(const ModelDescription& model, const LoadOptions& options, const LoadProgressFn& progress,
-                  const std::atomic<bool>* cancelled) {
-  if (progress) progress(LoadStage::kChecking, 0.0);
-  check_config(model.config);
-  write_packed_file(model, options, progress, cancelled);
-  if (progress) progress(LoadStage::kReady, 1.0);
+std::vector<TensorSpec> Engine::tensors(const ModelConfig& config) {
+  check_config(config);
+  ModelWeights unused;
+  std::vector<TensorSpec> tensors;
+  for (WeightSpec& spec : map_weights(config, unused)) tensors.push_back({std::move(spec.name), std::move(spec.shape)});
+  return tensors;
 }
 
 EngineCore::EngineCore(LoadedWeights loaded, OpenedModel opened)

@@ -15,10 +15,17 @@ constexpr const char *kCuda = "cuda", *kCpu = "cpu";
 /// A device that holds the model with a context shorter than this is no place for it.
 constexpr std::int32_t kUsualPositions = 4096;
 
-ModelWeights shapes_of(const PackedHeader& header) {
+std::vector<PipoCudaTensor> tensor_shapes(const PackedHeader& header) {
   ModelWeights weights;
   bind_weights(header, nullptr, weights);
-  return weights;
+  return device_tensors(header.config, weights);
+}
+
+/// What the CUDA kernels compute so far: gated attention with normed queries and keys, in the formats rounded here.
+bool runs_on_device(const PackedHeader& planned) {
+  const ModelConfig& c = planned.config;
+  if (!c.output_gate || !c.query_key_norm || c.attention_bias || c.rope_scaling) return false;
+  return std::ranges::all_of(planned.tensors, [](const PackedTensor& t) { return t.type <= kernels::WeightType::kInt4; });
 }
 
 }  // namespace
@@ -32,13 +39,19 @@ ModelOpener::ModelOpener(const LoadOptions& options) : options_(options), wanted
   if (wanted_ != kCuda && wanted_ != kernels::kAutomatic) open_cpu();
 }
 
-void ModelOpener::open_device(std::int64_t weight_bytes) {
+void ModelOpener::open_device(const PackedHeader& planned) {
+  const auto weight_bytes = static_cast<std::int64_t>(planned.file_bytes);
   if (wanted_ == kernels::kAutomatic && weight_bytes < options_.cuda.least_weight_bytes) {
     return give_up_device(Error(ErrorCode::kUnsupported, "the model is small"));
   }
   std::string reason;
   cuda_ = kernels::open_cuda_library({options_.cuda.library, options_.cuda.driver}, &reason);
-  if (!cuda_) give_up_device(Error(ErrorCode::kUnsupported, reason));
+  if (!cuda_) return give_up_device(Error(ErrorCode::kUnsupported, reason));
+  if (!runs_on_device(planned)) {
+    give_up_device(Error(ErrorCode::kUnsupported, "models of the family " + planned.config.family +
+                                                             " and weights kept as a file stores them have no CUDA " +
+                                                             "kernels yet"));
+  }
 }
 
 void ModelOpener::open_cpu() {
@@ -55,12 +68,12 @@ void ModelOpener::give_up_device(const Error& why) {
 }
 
 void ModelOpener::check_fit(const PackedHeader& planned) {
-  if (!cpu_) open_device(static_cast<std::int64_t>(planned.file_bytes));
+  if (!cpu_) open_device(planned);
   if (cuda_) {
     try {
       const std::int32_t positions = std::min(kUsualPositions, planned.config.max_positions);
       const std::string refusal =
-          cuda_load_refusal(*cuda_, planned.config, shapes_of(planned), state_shape(planned), positions);
+          cuda_load_refusal(*cuda_, planned.config, tensor_shapes(planned), state_shape(planned), positions);
       if (!refusal.empty()) throw Error(ErrorCode::kNotEnoughMemory, refusal);
     } catch (const Error& why) {
       give_up_device(why);
@@ -97,7 +110,8 @@ OpenedModel ModelOpener::open_on_device(LoadedWeights& loaded, const LoadProgres
     return cancelled == nullptr || !*cancelled;
   };
   OpenedModel opened;
-  opened.model = std::make_unique<CudaModel>(loaded.header.config, loaded.weights, state_shape(loaded.header), cuda_,
+  opened.model = std::make_unique<CudaModel>(loaded.header.config, device_tensors(loaded.header.config, loaded.weights),
+                                             state_shape(loaded.header), cuda_,
                                              options_.cuda.stepping, keep_going);
   opened.backend_name = kCuda;
   opened.device = cuda_->device().name;

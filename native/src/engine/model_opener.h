@@ -42,7 +42,7 @@ class ModelOpener {
 
  private:
   void open_cpu();
-  void open_device(std::int64_t weight_bytes);
+  void open_device(const PackedHeader& planned);
   void require_host_memory(const PackedHeader& planned) const;
   OpenedModel open_on_device(LoadedWeights& loaded, const LoadProgressFn& progress, const std::atomic<bool>* cancelled);
   /// Throws kUnsupported when the device computes other results than the CPU.

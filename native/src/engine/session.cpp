@@ -23,8 +23,8 @@ std::vector<ScoredId> best_of(std::span<const float> logits, std::int32_t count)
 /// Reads teacher-forced views out of a model that has just extended a timeline.
 class Inspector {
  public:
-  Inspector(Model& model, Timeline& timeline, std::int32_t top, bool with_hidden)
-      : model_(model), timeline_(timeline), top_(top), with_hidden_(with_hidden) {}
+  Inspector(Model& model, Timeline& timeline, std::int32_t top, bool with_hidden, bool with_logits)
+      : model_(model), timeline_(timeline), top_(top), with_hidden_(with_hidden), with_logits_(with_logits) {}
 
   InspectedPosition first(std::int32_t index, std::int32_t row) {
     InspectedPosition position;
@@ -32,6 +32,7 @@ class Inspector {
     position.confidence = position.pre_gate = std::numeric_limits<float>::quiet_NaN();
     const float* hidden = model_.hidden_row(timeline_, row);
     position.first = best(hidden);
+    if (with_logits_) position.logits.assign(real_logits().begin(), real_logits().end());
     if (with_hidden_) position.hidden = copy(hidden);
     return position;
   }
@@ -50,7 +51,10 @@ class Inspector {
  private:
   std::vector<ScoredId> best(const float* hidden) {
     check(model_.compute_logits(timeline_, hidden));
-    return best_of(model_.logits().first(static_cast<std::size_t>(model_.config().real_vocab_size)), top_);
+    return best_of(real_logits(), top_);
+  }
+  std::span<float> real_logits() {
+    return model_.logits().first(static_cast<std::size_t>(model_.config().real_vocab_size));
   }
   std::vector<float> copy(const float* vector) {
     std::vector<float> out(static_cast<std::size_t>(model_.config().hidden_size));
@@ -63,6 +67,7 @@ class Inspector {
   Timeline& timeline_;
   std::int32_t top_;
   bool with_hidden_;
+  bool with_logits_;
 };
 
 }  // namespace
@@ -129,7 +134,7 @@ void SessionCore::cancel() {
 }
 
 std::vector<InspectedPosition> SessionCore::inspect(std::span<const std::int32_t> ids, DecodeMode mode,
-                                                    std::int32_t top, bool with_hidden) {
+                                                    std::int32_t top, bool with_hidden, bool with_logits) {
   const Busy busy(*this);
   check_ids(ids, mode, engine_->config());
   const std::vector<std::int32_t> slots = slots_of(ids, mode);
@@ -140,7 +145,7 @@ std::vector<InspectedPosition> SessionCore::inspect(std::span<const std::int32_t
   timeline_.reserve(n_positions);
 
   Model& model = engine_->model();
-  Inspector inspector(model, timeline_, top, with_hidden);
+  Inspector inspector(model, timeline_, top, with_hidden, with_logits);
   const StopSignal stop = stop_signal();
   std::vector<InspectedPosition> positions;
   while (timeline_.positions() < n_positions) {

@@ -18,7 +18,7 @@ class SessionCore final : public Session {
   GenerateResult generate(const GenerateRequest& request, const StepFn& on_step) override;
   void cancel() override;
   std::vector<InspectedPosition> inspect(std::span<const std::int32_t> ids, DecodeMode mode, std::int32_t top,
-                                         bool with_hidden) override;
+                                         bool with_hidden, bool with_logits) override;
   void reset() override;
   std::int32_t positions() const override { return timeline_.positions(); }
 

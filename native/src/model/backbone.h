@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <span>
 
 #include "cache/host_states.h"
@@ -18,17 +17,10 @@ struct ChunkPlace {
   std::span<const SnapshotPoint> points;
 };
 
-/// A decoder: latents in, hidden vectors out, the states one chunk further.
-class Backbone {
- public:
-  virtual ~Backbone() = default;
-  /// Runs a chunk through all layers. Reads and destroys f.ws.x [rows, H]; writes `hidden` [rows, H], after the final
-  /// norm. Fills the states of the chunk's snapshots. Looks at `stop`, if any, before each layer.
-  virtual RunResult forward(const Forward& f, const ModelWeights& weights, HostStates& states, const ChunkPlace& chunk,
-                            const StopSignal* stop, float* hidden) const = 0;
-};
-
-/// The backbone of a config's `architecture`; null when there is none of that name.
-std::unique_ptr<Backbone> make_backbone(const std::string& architecture);
+/// The backbone on the processor: latents in, hidden vectors out, the states one chunk further. Reads and destroys
+/// f.ws.x [rows, H]; writes `hidden` [rows, H], after the final norm. Fills the states of the chunk's snapshots. Looks
+/// at `stop`, if any, before each layer.
+RunResult run_backbone(const Forward& f, const ModelWeights& weights, HostStates& states, const ChunkPlace& chunk,
+                       const StopSignal* stop, float* hidden);
 
 }  // namespace pipo

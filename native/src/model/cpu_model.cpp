@@ -4,19 +4,31 @@
 #include <cstring>
 
 #include "cache/host_states.h"
+#include "model/backbone.h"
 #include "model/compressor.h"
 #include "model/confidence_head.h"
 #include "model/draft_head.h"
 #include "model/layers/linear.h"
 #include "model/pre_gate.h"
 #include "model/rotary.h"
-#include "pipo/error.h"
 
 namespace pipo {
 namespace {
 
 /// A timeline's states are made by its model.
 HostStates& states_of(Timeline& timeline) { return static_cast<HostStates&>(timeline.states()); }
+
+kernels::AttentionShape attention_shape(const ModelConfig& c) {
+  kernels::AttentionShape shape;
+  shape.n_heads = c.num_attention_heads;
+  shape.n_kv_heads = c.num_key_value_heads;
+  shape.head_dim = c.head_dim;
+  shape.rotary_dim = c.rotary_dim;
+  shape.eps = static_cast<float>(c.rms_norm_eps);
+  shape.output_gate = c.output_gate;
+  if (c.rope_scaling) shape.rotary_scale = static_cast<float>(c.rope_scaling->attention_factor);
+  return shape;
+}
 
 }  // namespace
 
@@ -26,10 +38,7 @@ CpuModel::CpuModel(const ModelConfig& config, ModelWeights weights, const StateS
       shape_(shape),
       ops_(ops),
       ws_(config),
-      inv_freq_(rotary_frequencies(config)),
-      backbone_(make_backbone(config.architecture)) {
-  if (!backbone_) throw Error(ErrorCode::kUnsupported, "architecture " + config.architecture + " is not supported");
-}
+      inv_freq_(rotary_frequencies(config)) {}
 
 std::unique_ptr<TimelineStates> CpuModel::make_states() { return std::make_unique<HostStates>(shape_); }
 
@@ -39,7 +48,7 @@ Forward CpuModel::forward() {
   return {ops_,
           ws_,
           inv_freq_.data(),
-          {c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.rotary_dim, eps},
+          attention_shape(c),
           {c.linear_num_key_heads, c.linear_num_value_heads, c.linear_key_head_dim, c.linear_value_head_dim,
            c.linear_conv_kernel_dim, eps},
           c.hidden_size,
@@ -65,7 +74,7 @@ RunResult CpuModel::extend(Timeline& timeline, std::span<const std::int32_t> slo
   std::memcpy(ws_.hidden, states.hidden(), row_bytes);
   if (const Status status = latents(timeline.mode(), slots, rows); status != Status::kOk) return {status};
   const ChunkPlace place{timeline.positions(), rows, points};
-  const RunResult run = backbone_->forward(forward(), weights_, states, place, stop, ws_.hidden + config_.hidden_size);
+  const RunResult run = run_backbone(forward(), weights_, states, place, stop, ws_.hidden + config_.hidden_size);
   if (!run.done()) return run;
   if (timeline.mode() == DecodeMode::kPair) {
     const Status status = complete_draft_rows(timeline, slots, rows, draft_rows);

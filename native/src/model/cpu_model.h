@@ -5,7 +5,7 @@
 
 #include "cache/state_shape.h"
 #include "kernels/backend.h"
-#include "model/backbone.h"
+#include "model/forward.h"
 #include "model/model.h"
 #include "model/weights.h"
 #include "model/workspace.h"
@@ -15,7 +15,7 @@ namespace pipo {
 /// The model on the processor: its vectors are host memory, its results lie in the workspace.
 class CpuModel final : public Model {
  public:
-  /// Throws kUnsupported for an unknown architecture. `ops` must outlive the model.
+  /// `ops` must outlive the model.
   CpuModel(const ModelConfig& config, ModelWeights weights, const StateShape& shape, kernels::Ops& ops);
 
   std::unique_ptr<TimelineStates> make_states() override;
@@ -55,7 +55,6 @@ class CpuModel final : public Model {
   kernels::Ops& ops_;
   Workspace ws_;
   std::vector<float> inv_freq_;
-  std::unique_ptr<Backbone> backbone_;
 };
 
 }  // namespace pipo

@@ -11,11 +11,14 @@ namespace pipo {
 
 using kernels::PackedMatrix;
 
-/// Gated full attention: q_proj holds query and gate rows, interleaved per head.
+/// Full attention. With an output gate q_proj holds query and gate rows, interleaved per head.
 struct AttentionWeights {
   PackedMatrix q_proj, k_proj, v_proj, o_proj;
-  const float* q_norm = nullptr;  ///< [head_dim]
-  const float* k_norm = nullptr;  ///< [head_dim]
+  const float* q_bias = nullptr;  ///< [rows of q_proj]; these three null without attention biases
+  const float* k_bias = nullptr;
+  const float* v_bias = nullptr;
+  const float* q_norm = nullptr;  ///< [head_dim]; these two null without a norm of queries and keys
+  const float* k_norm = nullptr;
 };
 
 /// Gated delta rule with its convolution.

@@ -8,6 +8,7 @@
 
 #include "pipo/error.h"
 #include "weights/check_model.h"
+#include "weights/disk_dtype.h"
 #include "weights/packer.h"
 #include "weights/tensor_reader.h"
 
@@ -17,7 +18,7 @@ namespace {
 std::span<const std::byte> bytes_of(const MappedFile& file) { return {file.data(), file.size()}; }
 
 /// Opens all sources of a model, checked, as rows for the packer.
-class Sources {
+class Sources final : public RowSource {
  public:
   explicit Sources(const ModelDescription& model) {
     check_tensors(model);
@@ -28,11 +29,20 @@ class Sources {
     }
   }
 
-  RowSource rows() const {
-    return [this](const WeightSpec& spec, std::int64_t first_row, std::int64_t n_rows, float* out,
-                  std::vector<std::byte>& scratch) {
-      reader_.read_rows(*by_name_.at(spec.name), first_row, n_rows, out, scratch);
-    };
+  void read_rows(const WeightSpec& spec, std::int64_t first_row, std::int64_t n_rows, float* out,
+                 std::vector<std::byte>& scratch) const override {
+    reader_.read_rows(*by_name_.at(spec.name), first_row, n_rows, out, scratch);
+  }
+
+  bool pack_rows(const WeightSpec& spec, const PackedTensor& tensor, std::int64_t first_row, std::int64_t n_rows,
+                 std::byte* packed, std::vector<std::byte>& scratch) const override {
+    const TensorSource& source = *by_name_.at(spec.name);
+    const auto format = block_format(source.ref.dtype);
+    if (!format || source.lora || kernels::stored_type(*format) != tensor.type) return false;
+    reader_.read_stored(source.ref, first_row, n_rows, scratch);
+    const auto n = static_cast<int>(n_rows);
+    require_packed(tensor, kernels::pack_blocks(*format, tensor.type, n, tensor.k, 0, n, scratch.data(), packed));
+    return true;
   }
 
  private:
@@ -53,7 +63,7 @@ AlignedBuffer<std::byte> pack_into_memory(const PackedHeader& header, const Sour
                                           const PackControl& control) {
   AlignedBuffer<std::byte> memory(header.file_bytes);
   pack_tensors(
-      header, sources.rows(),
+      header, sources,
       [&memory](std::uint64_t at, std::span<const std::byte> b) {
         std::memcpy(memory.data() + at, b.data(), b.size());
       },
@@ -77,10 +87,6 @@ std::optional<LoadedWeights> map_fresh(const ModelDescription& model, const Load
     // Whatever is wrong with it, packing again is the cure.
   }
   return std::nullopt;
-}
-
-PackedHeader plan(const ModelDescription& model, const LoadOptions& options) {
-  return plan_packed(model.name, model.fingerprint, model.config, options.dtype, options.group_size);
 }
 
 }  // namespace
@@ -110,12 +116,12 @@ LoadedWeights load_weights(const ModelDescription& model, const LoadOptions& opt
                            const std::atomic<bool>* cancelled) {
   if (auto fresh = map_fresh(model, options)) return std::move(*fresh);
   const Sources sources(model);
-  const PackedHeader header = plan(model, options);
+  const PackedHeader header = plan_packed(model, options.dtype, options.group_size);
   const PackControl control = pack_control(options, progress, cancelled);
   std::string note;
   if (!options.packed_file.empty()) {
     try {
-      pack_into_file(header, sources.rows(), options.packed_file, control);
+      pack_into_file(header, sources, options.packed_file, control);
       if (progress) progress(LoadStage::kMapping, 0.95);
       return map_packed_file(options.packed_file);
     } catch (const WriteError& error) {
@@ -128,13 +134,6 @@ LoadedWeights load_weights(const ModelDescription& model, const LoadOptions& opt
   loaded.packed_file_note = std::move(note);
   bind_weights(loaded.header, loaded.memory.data(), loaded.weights);
   return loaded;
-}
-
-void write_packed_file(const ModelDescription& model, const LoadOptions& options, const LoadProgressFn& progress,
-                       const std::atomic<bool>* cancelled) {
-  if (options.packed_file.empty()) throw Error(ErrorCode::kBadRequest, "packing needs a file to write");
-  const Sources sources(model);
-  pack_into_file(plan(model, options), sources.rows(), options.packed_file, pack_control(options, progress, cancelled));
 }
 
 int worker_threads(int requested) {

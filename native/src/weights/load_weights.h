@@ -39,10 +39,6 @@ LoadedWeights map_packed_file(const std::string& path);
 /// Packs `rows` into a file that appears when complete. Throws WriteError when it cannot be written.
 void pack_into_file(PackedHeader header, const RowSource& rows, const std::string& path, const PackControl& control);
 
-/// Packs the sources into `options.packed_file`, fresh or not.
-void write_packed_file(const ModelDescription& model, const LoadOptions& options, const LoadProgressFn& progress,
-                       const std::atomic<bool>* cancelled);
-
 /// Cores minus one, at least one, where `requested` is 0.
 int worker_threads(int requested);
 

@@ -1,75 +1,26 @@
 #include "weights/packed_file.h"
 
 #include <cstring>
+#include <functional>
+#include <limits>
+#include <map>
 #include <string_view>
 
 #include "weights/byte_stream.h"
+#include "weights/config_document.h"
 
 namespace pipo {
 namespace {
 
 constexpr char kMagic[8] = {'P', 'I', 'P', 'O', 'P', 'A', 'C', 'K'};
 /// Raised whenever the header, the placement or the panel layout changes.
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 /// magic, version, reserved, header bytes, file bytes, checksum of the header fields, checksum of the body.
 constexpr std::size_t kPreambleBytes = 8 + 4 + 4 + 8 + 8 + 8 + 8;
-constexpr std::uint32_t kMaxLayers = 4096;
 
 std::uint64_t aligned(std::uint64_t offset) {
   constexpr std::uint64_t align = kernels::kPackedAlign;
   return (offset + align - 1) / align * align;
-}
-
-/// Which modules beside the backbone a file holds. Files without a pre-gate are as they were before there was one.
-enum class Modules : std::uint8_t { kNone = 0, kPair = 1, kPairAndPreGate = 2 };
-
-Modules modules_of(const ModelConfig& c) {
-  if (!c.pipo) return Modules::kNone;
-  return c.pipo->pre_gate ? Modules::kPairAndPreGate : Modules::kPair;
-}
-
-void write_config(ByteWriter& out, const ModelConfig& c) {
-  out.text(c.architecture);
-  out.value(static_cast<std::uint32_t>(c.layer_types.size()));
-  for (const LayerType type : c.layer_types) out.value(type);
-  for (const std::int32_t v :
-       {c.vocab_size, c.real_vocab_size, c.hidden_size, c.intermediate_size, c.num_attention_heads,
-        c.num_key_value_heads, c.head_dim, c.rotary_dim, c.linear_conv_kernel_dim, c.linear_key_head_dim,
-        c.linear_value_head_dim, c.linear_num_key_heads, c.linear_num_value_heads, c.max_positions}) {
-    out.value(v);
-  }
-  out.value(c.rope_theta);
-  out.value(c.rms_norm_eps);
-  out.value(static_cast<std::uint8_t>(c.tie_word_embeddings));
-  out.value(modules_of(c));
-  if (c.pipo) {
-    out.value(c.pipo->compressor);
-    out.value(c.pipo->pad_token_id);
-  }
-}
-
-ModelConfig read_config(ByteReader& in) {
-  ModelConfig c;
-  c.architecture = in.text();
-  const auto n_layers = in.value<std::uint32_t>();
-  if (n_layers > kMaxLayers) throw Error(ErrorCode::kBadFile, "its header is damaged");
-  for (std::uint32_t i = 0; i < n_layers; ++i) c.layer_types.push_back(in.value<LayerType>());
-  for (std::int32_t* v :
-       {&c.vocab_size, &c.real_vocab_size, &c.hidden_size, &c.intermediate_size, &c.num_attention_heads,
-        &c.num_key_value_heads, &c.head_dim, &c.rotary_dim, &c.linear_conv_kernel_dim, &c.linear_key_head_dim,
-        &c.linear_value_head_dim, &c.linear_num_key_heads, &c.linear_num_value_heads, &c.max_positions}) {
-    in.into(*v);
-  }
-  in.into(c.rope_theta);
-  in.into(c.rms_norm_eps);
-  c.tie_word_embeddings = in.value<std::uint8_t>() != 0;
-  if (const auto modules = in.value<Modules>(); modules != Modules::kNone) {
-    c.pipo.emplace();
-    c.pipo->pre_gate = modules == Modules::kPairAndPreGate;
-    in.into(c.pipo->compressor);
-    in.into(c.pipo->pad_token_id);
-  }
-  return c;
 }
 
 std::vector<std::byte> encode_fields(const PackedHeader& h) {
@@ -78,7 +29,7 @@ std::vector<std::byte> encode_fields(const PackedHeader& h) {
   out.text(h.fingerprint);
   out.value(h.dtype);
   out.value(h.group_size);
-  write_config(out, h.config);
+  out.text(write_config_document(h.config));
   out.value(static_cast<std::uint32_t>(h.tensors.size()));
   for (const PackedTensor& t : h.tensors) {
     out.text(t.name);
@@ -100,7 +51,7 @@ PackedHeader decode_fields(std::span<const std::byte> bytes) {
   h.fingerprint = in.text();
   in.into(h.dtype);
   in.into(h.group_size);
-  h.config = read_config(in);
+  h.config = read_config_document(in.text());
   const auto count = in.value<std::uint32_t>();
   for (std::uint32_t i = 0; i < count; ++i) {
     PackedTensor& t = h.tensors.emplace_back();
@@ -116,20 +67,29 @@ PackedHeader decode_fields(std::span<const std::byte> bytes) {
   return h;
 }
 
-PackedTensor plan_tensor(const WeightSpec& spec, WeightDtype dtype, std::int32_t group_size) {
+/// Inputs per scale: the load's for what is rounded here, a file's own blocks for what keeps them.
+std::int32_t group_of(kernels::WeightType type, std::int32_t group_size) {
+  using kernels::WeightType;
+  if (type == WeightType::kF32 || type == WeightType::kBf16) return 0;
+  return type == WeightType::kInt8 || type == WeightType::kInt4 ? group_size : 32;
+}
+
+PackedTensor plan_tensor(const WeightSpec& spec, kernels::WeightType type, std::int32_t group_size) {
   PackedTensor t;
   t.name = spec.name;
   t.is_matrix = spec.is_matrix();
+  const std::int64_t rows = t.is_matrix ? spec.shape[0] : 1, columns = t.is_matrix ? spec.shape[1] : spec.elements();
+  if (columns > std::numeric_limits<std::int32_t>::max() || rows > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(ErrorCode::kUnsupported, spec.name + " is too large");
+  }
+  t.n = static_cast<std::int32_t>(rows);
+  t.k = static_cast<std::int32_t>(columns);
   if (!t.is_matrix) {
-    t.n = 1;
-    t.k = static_cast<std::int32_t>(spec.elements());
-    t.bytes = static_cast<std::uint64_t>(t.k) * sizeof(float);
+    t.bytes = static_cast<std::uint64_t>(columns) * sizeof(float);
     return t;
   }
-  t.type = weight_type(spec.role, dtype);
-  t.group = t.type == kernels::WeightType::kInt8 || t.type == kernels::WeightType::kInt4 ? group_size : 0;
-  t.n = static_cast<std::int32_t>(spec.shape[0]);
-  t.k = static_cast<std::int32_t>(spec.shape[1]);
+  t.type = type;
+  t.group = group_of(type, group_size);
   t.bytes = static_cast<std::uint64_t>(kernels::packed_bytes(t.type, t.group, t.n, t.k));
   if (t.bytes == 0) {
     throw Error(ErrorCode::kUnsupported,
@@ -138,19 +98,16 @@ PackedTensor plan_tensor(const WeightSpec& spec, WeightDtype dtype, std::int32_t
   return t;
 }
 
-}  // namespace
+/// The weight type of a matrix, asked for by its place in the weight map.
+using TypeOf = std::function<kernels::WeightType(const WeightSpec& spec, std::size_t index)>;
 
-PackedHeader plan_packed(const std::string& name, const std::string& fingerprint, const ModelConfig& config,
-                         WeightDtype dtype, std::int32_t group_size) {
-  PackedHeader h;
-  h.name = name;
-  h.fingerprint = fingerprint;
-  h.config = config;
-  h.dtype = dtype;
-  h.group_size = group_size;
+void plan_tensors(PackedHeader& h, const TypeOf& type_of) {
   ModelWeights unused;
-  for (const WeightSpec& spec : map_weights(config, unused)) {
-    h.tensors.push_back(plan_tensor(spec, dtype, group_size));
+  const std::vector<WeightSpec> specs = map_weights(h.config, unused);
+  h.tensors.clear();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const auto type = specs[i].is_matrix() ? type_of(specs[i], i) : kernels::WeightType::kF32;
+    h.tensors.push_back(plan_tensor(specs[i], type, h.group_size));
   }
   h.header_bytes = aligned(kPreambleBytes + encode_fields(h).size());
   std::uint64_t offset = h.header_bytes;
@@ -159,6 +116,36 @@ PackedHeader plan_packed(const std::string& name, const std::string& fingerprint
     offset = aligned(offset + t.bytes);
   }
   h.file_bytes = offset;
+}
+
+PackedHeader empty_header(const std::string& name, const std::string& fingerprint, const ModelConfig& config,
+                          WeightDtype dtype, std::int32_t group_size) {
+  PackedHeader h;
+  h.name = name;
+  h.fingerprint = fingerprint;
+  h.config = config;
+  h.dtype = dtype;
+  h.group_size = group_size;
+  return h;
+}
+
+}  // namespace
+
+PackedHeader plan_packed(const ModelDescription& model, WeightDtype dtype, std::int32_t group_size) {
+  std::map<std::string, DiskDtype> stored;
+  for (const TensorSource& tensor : model.tensors) stored[tensor.name] = tensor.ref.dtype;
+  PackedHeader h = empty_header(model.name, model.fingerprint, model.config, dtype, group_size);
+  plan_tensors(h, [&](const WeightSpec& spec, std::size_t) {
+    const auto found = stored.find(spec.name);
+    return weight_type(spec.role, dtype, found == stored.end() ? DiskDtype::kF32 : found->second);
+  });
+  return h;
+}
+
+PackedHeader plan_packed(const std::string& name, const std::string& fingerprint, const ModelConfig& config,
+                         WeightDtype dtype, std::int32_t group_size) {
+  PackedHeader h = empty_header(name, fingerprint, config, dtype, group_size);
+  plan_tensors(h, [dtype](const WeightSpec& spec, std::size_t) { return weight_type(spec.role, dtype); });
   return h;
 }
 
@@ -198,7 +185,10 @@ PackedHeader decode_header(std::span<const std::byte> file) {
 
   PackedHeader h = decode_fields(fields);
   h.body_checksum = stored_body_checksum;
-  const PackedHeader planned = plan_packed(h.name, h.fingerprint, h.config, h.dtype, h.group_size);
+  PackedHeader planned = empty_header(h.name, h.fingerprint, h.config, h.dtype, h.group_size);
+  plan_tensors(planned, [&h](const WeightSpec&, std::size_t index) {
+    return index < h.tensors.size() ? h.tensors[index].type : kernels::WeightType::kF32;
+  });
   if (planned.tensors != h.tensors || planned.header_bytes != header_bytes || planned.file_bytes != file_bytes) {
     throw Error(ErrorCode::kBadFile, "its tensors are laid out by another version");
   }

@@ -40,7 +40,10 @@ struct PackedHeader {
   std::uint64_t body_checksum = 0;
 };
 
-/// Plans where every tensor of the config goes. Throws kUnsupported when the dtype or group cannot hold a matrix.
+/// Plans where every tensor of a described model goes. Throws kUnsupported when the dtype or group cannot hold a matrix.
+PackedHeader plan_packed(const ModelDescription& model, WeightDtype dtype, std::int32_t group_size);
+
+/// The same for a config without files; the dtype is none that depends on them.
 PackedHeader plan_packed(const std::string& name, const std::string& fingerprint, const ModelConfig& config,
                          WeightDtype dtype, std::int32_t group_size);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "pipo/error.h"
@@ -35,8 +36,11 @@ std::vector<Block> split(const PackedHeader& header) {
   return blocks;
 }
 
-/// Conv [C, 1, K] to [K, C]; A_log to -exp(A_log).
+/// Conv [C, 1, K] to [K, C]; A_log to -exp(A_log); a zero-centred norm's weight to what it multiplies by.
 void transform(const WeightSpec& spec, std::vector<float>& values) {
+  if (spec.role == WeightRole::kZeroCentredNorm) {
+    for (float& v : values) v += 1.0f;
+  }
   if (spec.role == WeightRole::kNegExpVector) {
     for (float& v : values) v = -std::exp(v);
   }
@@ -61,14 +65,13 @@ class BlockPacker {
     const PackedTensor& t = header_.tensors[block.tensor];
     const WeightSpec& spec = specs_[block.tensor];
     if (!t.is_matrix) return pack_vector(t, spec);
-    rows_.resize(static_cast<std::size_t>(block.n_rows * t.k));
-    source_(spec, block.first_row, block.n_rows, rows_.data(), scratch_);
     // Panels lie one after another, so a block of whole panels packed alone has the bytes of its place in the matrix.
     const auto n = static_cast<int>(block.n_rows);
     packed_.resize(static_cast<std::size_t>(kernels::packed_bytes(t.type, t.group, n, t.k)));
-    const kernels::Status status = kernels::pack_rows(t.type, t.group, n, t.k, 0, n, rows_.data(), packed_.data());
-    if (status != kernels::Status::kOk) {
-      throw Error(ErrorCode::kInternal, "packing " + t.name + ": " + kernels::status_text(status));
+    if (!source_.pack_rows(spec, t, block.first_row, n, packed_.data(), scratch_)) {
+      rows_.resize(static_cast<std::size_t>(block.n_rows * t.k));
+      source_.read_rows(spec, block.first_row, n, rows_.data(), scratch_);
+      require_packed(t, kernels::pack_rows(t.type, t.group, n, t.k, 0, n, rows_.data(), packed_.data()));
     }
     const std::int64_t panel_bytes = kernels::packed_bytes(t.type, t.group, kernels::kPanelRows, t.k);
     sink_(t.offset + static_cast<std::uint64_t>(block.first_row / kernels::kPanelRows * panel_bytes), packed_);
@@ -77,7 +80,7 @@ class BlockPacker {
  private:
   void pack_vector(const PackedTensor& t, const WeightSpec& spec) {
     std::vector<float> values(static_cast<std::size_t>(t.k));
-    source_(spec, 0, spec.shape[0], values.data(), scratch_);
+    source_.read_rows(spec, 0, spec.shape[0], values.data(), scratch_);
     transform(spec, values);
     sink_(t.offset, std::as_bytes(std::span(values)));
   }
@@ -92,6 +95,11 @@ class BlockPacker {
 };
 
 }  // namespace
+
+void require_packed(const PackedTensor& tensor, kernels::Status status) {
+  if (status == kernels::Status::kOk) return;
+  throw Error(ErrorCode::kInternal, "packing " + tensor.name + ": " + kernels::status_text(status));
+}
 
 void pack_tensors(const PackedHeader& header, const RowSource& source, const PackSink& sink,
                   const PackControl& control) {
@@ -118,7 +126,11 @@ void pack_tensors(const PackedHeader& header, const RowSource& source, const Pac
     }
   };
   std::vector<std::thread> helpers;
-  for (int i = 1; i < control.threads; ++i) helpers.emplace_back(work, false);
+  try {
+    for (int i = 1; i < control.threads; ++i) helpers.emplace_back(work, false);
+  } catch (const std::system_error&) {
+    // At a limit of threads those that started do the work.
+  }
   work(true);
   for (std::thread& helper : helpers) helper.join();
   if (first_error) std::rethrow_exception(first_error);

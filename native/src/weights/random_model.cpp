@@ -44,6 +44,7 @@ ModelConfig tiny_config() {
   c.rotary_dim = 16;
   c.rope_theta = 1e5;
   c.max_positions = 2048;
+  c.linear_conv_kernel_dim = 4;
   c.linear_key_head_dim = 64;
   c.linear_value_head_dim = 64;
   c.linear_num_key_heads = 4;
@@ -66,6 +67,14 @@ void fill_random(const WeightSpec& spec, std::int64_t first_row, std::int64_t n_
   for (std::int64_t i = 0; i < n_rows * width; ++i) out[i] = scale * next_value(state);
 }
 
+class RandomRows final : public RowSource {
+ public:
+  void read_rows(const WeightSpec& spec, std::int64_t first_row, std::int64_t n_rows, float* out,
+                 std::vector<std::byte>&) const override {
+    fill_random(spec, first_row, n_rows, out);
+  }
+};
+
 }  // namespace
 
 ModelConfig released_config(const std::string& size) {
@@ -82,6 +91,7 @@ ModelConfig released_config(const std::string& size) {
     c.num_key_value_heads = s.kv_heads;
     c.head_dim = 256;
     c.rotary_dim = 64;
+    c.linear_conv_kernel_dim = 4;
     c.linear_key_head_dim = 128;
     c.linear_value_head_dim = 128;
     c.linear_num_key_heads = 16;
@@ -97,11 +107,11 @@ ModelConfig released_config(const std::string& size) {
 void write_random_packed_file(const std::string& path, const std::string& name, const ModelConfig& config,
                               WeightDtype dtype, std::int32_t group_size, int threads, const LoadProgressFn& progress) {
   check_config(config);
+  if (dtype == WeightDtype::kStored) throw Error(ErrorCode::kBadRequest, "random weights are stored nowhere; choose a dtype");
   PackControl control;
   control.threads = worker_threads(threads);
   if (progress) control.progress = [&progress](double fraction) { progress(LoadStage::kPacking, fraction); };
-  const RowSource rows = [](const WeightSpec& spec, std::int64_t first_row, std::int64_t n_rows, float* out,
-                            std::vector<std::byte>&) { fill_random(spec, first_row, n_rows, out); };
+  const RandomRows rows;
   pack_into_file(plan_packed(name, "random", config, dtype, group_size), rows, path, control);
 }
 

@@ -1,46 +1,23 @@
 #include "weights/tensor_reader.h"
 
-#include <bit>
-#include <cstring>
-#include <functional>
-#include <numeric>
+#include <algorithm>
+#include <span>
 
 #include "pipo/error.h"
+#include "weights/disk_dtype.h"
 
 namespace pipo {
 namespace {
 
-float widen_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-
-float widen_f16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1fu;
-  const std::uint32_t fraction = bits & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
-  const float tiny = static_cast<float>(fraction) * 0x1p-24f;
-  return sign != 0 ? -tiny : tiny;
-}
-
-void widen(DiskDtype dtype, const std::byte* from, std::int64_t count, float* out) {
-  if (dtype == DiskDtype::kF32) {
-    std::memcpy(out, from, static_cast<std::size_t>(count) * sizeof(float));
-    return;
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint16_t bits;
-    std::memcpy(&bits, from + 2 * i, 2);
-    out[i] = dtype == DiskDtype::kBf16 ? widen_bf16(bits) : widen_f16(bits);
-  }
+/// Where the engine's row `row` of a tensor is stored.
+std::int64_t stored_row(const TensorRef& ref, std::int64_t row) {
+  if (ref.interleaved_heads == 0) return row;
+  const std::int64_t head_rows = ref.shape[0] / ref.interleaved_heads;
+  const std::int64_t within = row % head_rows;
+  return row - within + 2 * (within % (head_rows / 2)) + within / (head_rows / 2);
 }
 
 }  // namespace
-
-std::int64_t disk_dtype_bytes(DiskDtype dtype) { return dtype == DiskDtype::kF32 ? 4 : 2; }
-
-std::int64_t element_count(const std::vector<std::int64_t>& shape) {
-  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
-}
 
 void TensorReader::open(const TensorSource& tensor) {
   open_ref(tensor.name, tensor.ref);
@@ -75,11 +52,23 @@ void TensorReader::read_rows(const TensorSource& tensor, std::int64_t first_row,
 
 void TensorReader::read(const TensorRef& ref, std::int64_t first_row, std::int64_t n_rows, float* out,
                         std::vector<std::byte>& scratch) const {
-  const std::int64_t width = ref.shape.empty() ? 1 : element_count(ref.shape) / ref.shape[0];
-  const std::int64_t row_bytes = width * disk_dtype_bytes(ref.dtype);
-  scratch.resize(static_cast<std::size_t>(n_rows * row_bytes));
-  files_.at(ref.file)->read(ref.offset + static_cast<std::uint64_t>(first_row * row_bytes), scratch);
-  widen(ref.dtype, scratch.data(), n_rows * width, out);
+  read_stored(ref, first_row, n_rows, scratch);
+  widen(ref.dtype, scratch.data(), n_rows * row_width(ref), out);
+}
+
+void TensorReader::read_stored(const TensorRef& ref, std::int64_t first_row, std::int64_t n_rows,
+                               std::vector<std::byte>& out) const {
+  const std::int64_t row_bytes = disk_bytes(ref.dtype, row_width(ref));
+  out.resize(static_cast<std::size_t>(n_rows * row_bytes));
+  const ReadFile& file = *files_.at(ref.file);
+  if (ref.interleaved_heads == 0) {
+    file.read(ref.offset + static_cast<std::uint64_t>(first_row * row_bytes), out);
+    return;
+  }
+  for (std::int64_t row = 0; row < n_rows; ++row) {
+    file.read(ref.offset + static_cast<std::uint64_t>(stored_row(ref, first_row + row) * row_bytes),
+              std::span(out).subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(row_bytes)));
+  }
 }
 
 void TensorReader::add_lora(const LoraRef& lora, std::int64_t first_row, std::int64_t n_rows, float* out,

@@ -20,6 +20,8 @@ class TensorReader {
   /// Rows of the tensor seen as [shape[0], rest]. `scratch` is reused between calls.
   void read_rows(const TensorSource& tensor, std::int64_t first_row, std::int64_t n_rows, float* out,
                  std::vector<std::byte>& scratch) const;
+  /// The same rows as they are stored, LoRA not merged, in the engine's order of rows.
+  void read_stored(const TensorRef& ref, std::int64_t first_row, std::int64_t n_rows, std::vector<std::byte>& out) const;
 
  private:
   void open_ref(const std::string& name, const TensorRef& ref);
@@ -31,8 +33,11 @@ class TensorReader {
   std::map<std::string, std::unique_ptr<ReadFile>> files_;
 };
 
-std::int64_t disk_dtype_bytes(DiskDtype dtype);
-/// Elements of a shape.
-std::int64_t element_count(const std::vector<std::int64_t>& shape);
+/// Elements of a row of the tensor seen as [shape[0], rest].
+inline std::int64_t row_width(const TensorRef& ref) {
+  std::int64_t width = 1;
+  for (std::size_t i = 1; i < ref.shape.size(); ++i) width *= ref.shape[i];
+  return width;
+}
 
 }  // namespace pipo

@@ -1,11 +1,13 @@
-import { stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import type { TensorRef, TensorSource } from "../engine/addon.js";
-import { canonicalName, toTensorRef } from "./checkpoint.js";
 import { listNames, parseJson, readText } from "../files.js";
 import { ModelError } from "../modelError.js";
-import { readSafetensors, type SafetensorsFile } from "./safetensors.js";
+import { plainText } from "../plainText.js";
+import { compilePattern, PatternProblem, stepBudget, type Matcher, type StepBudget } from "./patterns.js";
+import { isCheckpoint } from "./place.js";
+import { readSafetensors, type SafetensorsFile } from "./safetensors/header.js";
+import { canonicalName, toTensorRef } from "./safetensors/source.js";
 
 /** A PEFT LoRA adapter as it lies on disk. */
 export interface Adapter {
@@ -33,8 +35,8 @@ const adapterSchema = z.object({
   use_rslora: z.boolean().nullish(),
   use_dora: z.boolean().nullish(),
   fan_in_fan_out: z.boolean().nullish(),
-  layer_replication: z.unknown(),
-  alora_invocation_tokens: z.unknown(),
+  layer_replication: z.unknown().optional(),
+  alora_invocation_tokens: z.unknown().optional(),
   rank_pattern: pattern,
   alpha_pattern: pattern,
 });
@@ -52,7 +54,7 @@ export async function readAdapter(directory: string): Promise<Adapter> {
     directory,
     configText,
     baseName: config.base_model_name_or_path ?? undefined,
-    updates: loraUpdates(config, factors, weights.file),
+    updates: loraUpdates(config, factors, weights.file, modulePatterns(config, configFile)),
     replacements,
     files: [weights],
   };
@@ -66,7 +68,7 @@ function checkSupported(config: AdapterConfig, file: string): void {
     );
   };
   if (config.peft_type && config.peft_type !== "LORA")
-    refuse(`describes a ${config.peft_type} adapter; only LORA is merged`);
+    refuse(`describes a ${plainText(config.peft_type)} adapter; only LORA is merged`);
   if (config.use_dora) refuse("uses DoRA, which is not merged");
   if (config.fan_in_fan_out) refuse("stores transposed weights (fan_in_fan_out), which are not merged");
   if (config.layer_replication) refuse("repeats layers (layer_replication), which is not done here");
@@ -118,6 +120,7 @@ function loraUpdates(
   config: AdapterConfig,
   factors: ReadonlyMap<string, Factors>,
   file: string,
+  { rankOf, alphaOf }: ModulePatterns,
 ): Map<string, LoraUpdate> {
   const updates = new Map<string, LoraUpdate>();
   for (const [name, { a, b }] of factors) {
@@ -125,30 +128,57 @@ function loraUpdates(
     if (!a || !b)
       throw new ModelError(
         "missingTensor",
-        `${file} lacks lora_${a ? "B" : "A"} of ${module}. Fetch the adapter again.`,
+        `${file} lacks lora_${a ? "B" : "A"} of ${plainText(module)}. Fetch the adapter again.`,
       );
-    const rank = patternValue(config.rank_pattern, module) ?? config.r;
+    const rank = rankOf(module) ?? config.r;
     if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== rank || b.shape[1] !== rank) {
       throw new ModelError(
         "badShape",
-        `${file}: LoRA factors of ${module} have shapes [${a.shape.join(", ")}] and [${b.shape.join(", ")}], but the rank is ${rank}. Fetch the adapter again.`,
+        `${file}: LoRA factors of ${plainText(module)} have shapes [${a.shape.join(", ")}] and [${b.shape.join(", ")}], but the rank is ${rank}. Fetch the adapter again.`,
       );
     }
-    const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha;
+    const alpha = alphaOf(module) ?? config.lora_alpha;
     updates.set(name, { a, b, scale: alpha / (config.use_rslora ? Math.sqrt(rank) : rank) });
   }
   return updates;
 }
 
-/** PEFT's rule: a key matches a module when it equals its whole dotted name or an ending of it; keys may be regular expressions. */
-function patternValue(
+type ValueOfModule = (module: string) => number | undefined;
+
+interface ModulePatterns {
+  readonly rankOf: ValueOfModule;
+  readonly alphaOf: ValueOfModule;
+}
+
+function modulePatterns(config: AdapterConfig, file: string): ModulePatterns {
+  const budget = stepBudget();
+  return {
+    rankOf: patternValues(config.rank_pattern, "rank_pattern", file, budget),
+    alphaOf: patternValues(config.alpha_pattern, "alpha_pattern", file, budget),
+  };
+}
+
+/** PEFT's rule: the first key that matches a module's whole dotted name or an ending of it; keys may be patterns. */
+function patternValues(
   patterns: Readonly<Record<string, number>> | null | undefined,
-  module: string,
-): number | undefined {
-  for (const [key, value] of Object.entries(patterns ?? {})) {
-    if (new RegExp(`^(.*\\.)?(${key})$`).test(module)) return value;
-  }
-  return undefined;
+  field: string,
+  file: string,
+  budget: StepBudget,
+): ValueOfModule {
+  const explained = <T>(key: string, work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof PatternProblem)) throw error;
+      throw new ModelError("unsupported", `${file}: the key ${plainText(key)} of ${field} ${error.message}.`);
+    }
+  };
+  const matchers = Object.entries(patterns ?? {}).map(([key, value]): [string, Matcher, number] => [
+    key,
+    explained(key, () => compilePattern(key, budget)),
+    value,
+  ]);
+  return (module) => matchers.find(([key, matches]) => explained(key, () => matches(module)))?.[2];
 }
 
 /**
@@ -165,13 +195,13 @@ export function applyAdapter(
     if (!weight) {
       throw new ModelError(
         "missingTensor",
-        `The adapter in ${adapter.directory} changes ${name}, which its base does not hold. Give the base it was trained on.`,
+        `The adapter in ${adapter.directory} changes ${plainText(name)}, which its base does not hold. Give the base it was trained on.`,
       );
     }
     if (weight.shape.length !== 2 || lora.b.shape[0] !== weight.shape[0] || lora.a.shape[1] !== weight.shape[1]) {
       throw new ModelError(
         "badShape",
-        `The adapter in ${adapter.directory} changes ${name} as [${lora.b.shape[0]}, ${lora.a.shape[1]}], but in the base it is [${weight.shape.join(", ")}]. Give the base it was trained on.`,
+        `The adapter in ${adapter.directory} changes ${plainText(name)} as [${lora.b.shape[0]}, ${lora.a.shape[1]}], but in the base it is [${weight.shape.join(", ")}]. Give the base it was trained on.`,
       );
     }
     tensors.set(name, { ...weight, lora });
@@ -179,15 +209,14 @@ export function applyAdapter(
   return tensors;
 }
 
-/** The base model's directory, where the adapter's own words lead to one on this machine. */
+/** Where the base model lies, where the adapter's own words lead to one on this machine. */
 export async function findBase(adapter: Adapter): Promise<string> {
   const name = adapter.baseName;
   for (const candidate of name ? [path.resolve(adapter.directory, name), path.resolve(name)] : []) {
-    const found = await stat(path.join(candidate, "config.json")).catch(() => undefined);
-    if (found?.isFile()) return candidate;
+    if (await isCheckpoint(candidate)) return candidate;
   }
   throw new ModelError(
     "io",
-    `${adapter.directory} is an adapter of ${name ?? "an unnamed model"}, which is not a directory here. Fetch the base and give it as the model, with this directory as the adapter.`,
+    `${adapter.directory} is an adapter of ${name ? plainText(name) : "an unnamed model"}, which is not a directory here. Fetch the base and give it as the model, with this directory as the adapter.`,
   );
 }

@@ -112,9 +112,9 @@ async function openModel(flags: CompleteFlags): Promise<LoadedModel> {
 
 /** The same model, whose sessions write at most so many tokens. */
 function withTokenLimit(model: LoadedModel, most: number): LoadedModel {
-  const { directory, card, maxPositions: modelPositions, native, tokenizer, info } = model;
+  const { place, card, maxPositions: modelPositions, native, tokenizer, info } = model;
   return {
-    directory,
+    place,
     card,
     maxPositions: modelPositions,
     native,

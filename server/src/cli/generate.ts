@@ -1,9 +1,8 @@
 import { text as readAll } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import type { DecodeMode, DraftContext, GenerateResult, SamplingOptions, Step } from "../engine/addon.js";
-import { openEngine, toGenerateRequest, type LoadedEngine } from "../engine/engine.js";
-import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
-import { createTokenizer, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import { describe, openEngine, requireTokenizer, toGenerateRequest, type LoadedEngine } from "../engine/engine.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { onInterrupt } from "./interrupt.js";
 import { integerFrom, parseIds, parseNumber, resolveModel, withModelFlags, type ModelFlags } from "./options.js";
 import { withProgressBar } from "./progressBar.js";
@@ -57,10 +56,11 @@ export function generateCommand(): Command {
 async function generate(flags: GenerateFlags): Promise<void> {
   if (flags.prompt !== undefined && flags.ids) throw new UsageError("Give either --prompt or --ids.");
   const { directory, options } = await resolveModel(flags);
-  const described = await describeModel(directory, options.adapter);
+  const described = await describe(directory, options);
   if (flags.preGate !== undefined && !described.description.config.pipo?.preGate)
     throw new UsageError(`${described.card.name} has no pre-gate. Leave --pre-gate out, or choose a model with one.`);
-  const tokenizer = await tokenizerFor(described, flags);
+  // Ids need no tokenizer; with one they are shown as text all the same.
+  const tokenizer = flags.ids ? described.tokenizer : requireTokenizer(described);
   const promptIds = flags.ids ?? tokenizer!.encodeWithSpecialTokens(flags.prompt ?? (await readStandardInput()));
   if (promptIds.length === 0)
     throw new UsageError("The prompt is empty. Give --prompt, --ids, or text on standard input.");
@@ -70,15 +70,6 @@ async function generate(flags: GenerateFlags): Promise<void> {
   } finally {
     await engine.native.close();
   }
-}
-
-/** Ids need no tokenizer; with one they are shown as text all the same. */
-async function tokenizerFor(
-  { directory, tokens }: DescribedModel,
-  { ids }: GenerateFlags,
-): Promise<Tokenizer | undefined> {
-  if (tokens) return createTokenizer(tokens);
-  return ids ? undefined : loadTokenizer(directory);
 }
 
 async function readStandardInput(): Promise<string> {

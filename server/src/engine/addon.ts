@@ -297,6 +297,8 @@ export interface InspectedPosition {
   readonly confidence: number | null;
   /** Null in plain mode and where the model has no pre-gate. */
   readonly preGate: number | null;
+  /** All logits of the first token, up to `realVocabSize`; absent unless asked for. */
+  readonly logits?: Float32Array;
 }
 
 export interface EngineSession {
@@ -308,7 +310,7 @@ export interface EngineSession {
   /** Stops the running request within one decode step or one layer of prefill; harmless when idle. */
   cancel(): void;
   /** Teacher-forced logits, `top` best per position. Resets the session's timeline. */
-  inspect(ids: Int32Array, mode: DecodeMode, top: number): Promise<readonly InspectedPosition[]>;
+  inspect(ids: Int32Array, mode: DecodeMode, top: number, withLogits?: boolean): Promise<readonly InspectedPosition[]>;
   /** Forgets the timeline, keeps the memory. */
   reset(): void;
   /** Frees the session's memory; later calls reject with `closed`. */
@@ -360,6 +362,23 @@ export interface CudaInfo {
   readonly reason?: string;
 }
 
+/** The fields and words of this contract as the engine has them: a test holds both equal. */
+export interface Schema {
+  /** Fields of {@link ModelConfig}, nested ones as `outer.inner`. */
+  readonly config: readonly string[];
+  readonly layerTypes: readonly LayerType[];
+  readonly compressorTypes: readonly CompressorType[];
+  readonly normWeights: readonly NormWeight[];
+  readonly ropeScalingTypes: readonly RopeScalingType[];
+  readonly diskDtypes: readonly DiskDtype[];
+  readonly weightDtypes: readonly WeightDtype[];
+  readonly decodeModes: readonly DecodeMode[];
+  readonly draftContexts: readonly DraftContext[];
+  readonly loadStages: readonly LoadStage[];
+  readonly stopReasons: readonly StopReason[];
+  readonly errorCodes: readonly EngineErrorCode[];
+}
+
 /** What the addon exports. */
 export interface Addon {
   load(
@@ -382,6 +401,7 @@ export interface Addon {
   ): Promise<void>;
   /** Every tensor of a model of this config, in a fixed order. Throws `badConfig` or `unsupported` for a config that cannot run. */
   tensorTable(config: ModelConfig): readonly TensorSpec[];
+  schema(): Schema;
   hostInfo(): HostInfo;
   cudaInfo(): Promise<CudaInfo>;
   /** Sequential read bandwidth over `bytes` with `threads`, best of `passes`, in bytes per second. */

@@ -4,7 +4,7 @@ import type { ModelCard } from "../checkpoints/card.js";
 import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
 import { messageOf } from "../files.js";
 import { errorCodeOf, ModelError } from "../modelError.js";
-import { createTokenizer, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import type {
   DecodeMode,
   DraftContext,
@@ -24,13 +24,13 @@ import { loadAddon } from "./load.js";
 export interface OpenOptions {
   /** PEFT LoRA adapter directory to merge at load. */
   readonly adapter?: string;
-  /** Default `int8`. */
-  readonly dtype?: WeightDtype;
+  /** Default `auto`: int8 for safetensors files; what a GGUF file holds stays as it is stored. */
+  readonly dtype?: WeightDtype | "auto";
   /** Default 32. */
   readonly groupSize?: 32 | 64;
   /** Default 0: cores − 1. */
   readonly threads?: number;
-  /** Directory for packed files; absent: pack in memory only. */
+  /** Directory for packed files and tables of tokenizers; absent: everything is made anew in memory. */
   readonly packedDirectory?: string;
   /** The packed file itself, instead of a name chosen in `packedDirectory`. */
   readonly packedFile?: string;
@@ -49,7 +49,8 @@ export function backendInWords({ backend, device, dtype, threads }: EngineInfo):
 
 /** A loaded model that takes and gives ids. */
 export interface LoadedEngine {
-  readonly directory: string;
+  /** The directory or file that was given. */
+  readonly place: string;
   readonly card: ModelCard;
   /** Most positions that a session may have. */
   readonly maxPositions: number;
@@ -114,38 +115,36 @@ export interface TextSession {
 
 export type ProgressListener = (progress: LoadProgress) => void;
 
-/** Loads a model for completion. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
+/** Loads a model with its tokenizer. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
 export async function loadModel(
-  directory: string,
+  place: string,
   options: OpenOptions = {},
   onProgress?: ProgressListener,
 ): Promise<LoadedModel> {
-  const described = await describeModel(directory, options.adapter);
-  const [tokenizer, engine] = await allOrClosed(
-    described.tokens ? createTokenizer(described.tokens) : loadTokenizer(directory),
-    openEngine(described, options, onProgress),
-  );
-  return new NativeModel(engine, tokenizer);
+  const described = await describe(place, options);
+  const tokenizer = requireTokenizer(described);
+  return new NativeModel(await openEngine(described, options, onProgress), tokenizer);
 }
 
 /** Loads a model that may have no tokenizer, for ids in and ids out. Errors as `loadModel`. */
 export async function loadEngine(
-  directory: string,
+  place: string,
   options: OpenOptions = {},
   onProgress?: ProgressListener,
 ): Promise<LoadedEngine> {
-  return openEngine(await describeModel(directory, options.adapter), options, onProgress);
+  return openEngine(await describe(place, options), options, onProgress);
 }
 
-/** A failed tokenizer must not leave an engine behind that nobody can close. */
-async function allOrClosed(
-  tokenizer: Promise<Tokenizer>,
-  engine: Promise<LoadedEngine>,
-): Promise<[Tokenizer, LoadedEngine]> {
-  const [first, second] = await Promise.allSettled([tokenizer, engine]);
-  if (first.status === "fulfilled" && second.status === "fulfilled") return [first.value, second.value];
-  if (second.status === "fulfilled") await second.value.native.close();
-  throw first.status === "rejected" ? first.reason : (second as PromiseRejectedResult).reason;
+/** The first half of {@link loadEngine}: reads and checks a model's files against what this engine runs. */
+export function describe(place: string, { adapter, packedDirectory }: OpenOptions = {}): Promise<DescribedModel> {
+  const tokenTableFile = packedDirectory && path.join(packedDirectory, `${placeKey(place, adapter)}.tokens`);
+  return describeModel(place, { tensorTable: loadAddon().tensorTable, adapter, tokenTableFile });
+}
+
+/** The tokenizer of a described model. Throws what keeps it from having one. */
+export function requireTokenizer({ tokenizer, tokenizerProblem }: DescribedModel): Tokenizer {
+  if (tokenizer) return tokenizer;
+  throw tokenizerProblem ?? new ModelError("internal", "A model without a tokenizer says no reason.");
 }
 
 /** The second half of {@link loadEngine}, for callers that look at the description first. */
@@ -154,11 +153,12 @@ export async function openEngine(
   options: OpenOptions,
   onProgress?: ProgressListener,
 ): Promise<LoadedEngine> {
-  const { dtype = "int8", groupSize = 32, threads = 0, device = "auto" } = options;
+  const { groupSize = 32, threads = 0, device = "auto" } = options;
+  const dtype = weightDtype(described, options);
   const kernels = options.kernels ?? (device === "auto" ? undefined : device);
   const packedFile =
     options.packedFile ?? packedFileIn(options.packedDirectory, described, { dtype, groupSize }, options.adapter);
-  const { directory, card, description } = described;
+  const { place, card, description } = described;
   const native = await loadAddon()
     .load(
       description,
@@ -168,7 +168,12 @@ export async function openEngine(
     .catch((error: unknown) => {
       throw kernels === "cuda" ? deviceError(error) : error;
     });
-  return { directory, card, maxPositions: description.config.maxPositions, native };
+  return { place, card, maxPositions: description.config.maxPositions, native };
+}
+
+function weightDtype({ format }: DescribedModel, { dtype = "auto" }: OpenOptions): WeightDtype {
+  if (dtype !== "auto") return dtype;
+  return format === "gguf" ? "stored" : "int8";
 }
 
 /** A device that was asked for cannot be used, or not for this model; the way out is another setting. */
@@ -181,22 +186,25 @@ function deviceError(error: unknown): unknown {
   return new DeviceError(code, `${messageOf(error).replace(/\.?$/, ".")} ${advice}`, { cause: error });
 }
 
-/** One name per model directory and format, so that a changed model replaces its own stale file. */
+/** One name per place and format, so that a changed model replaces its own stale file. */
 function packedFileIn(
   packedDirectory: string | undefined,
-  { directory, card }: DescribedModel,
+  { place, card }: DescribedModel,
   { dtype, groupSize }: { dtype: WeightDtype; groupSize: number },
-  adapter = "",
+  adapter?: string,
 ): string | undefined {
   if (packedDirectory === undefined) return undefined;
-  const place = [path.resolve(directory), adapter && path.resolve(adapter)].join("\0");
-  const key = createHash("sha256").update(place).digest("hex").slice(0, 12);
   const name = card.name.replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 60);
-  return path.join(packedDirectory, `${name}-${key}-${dtype}-g${groupSize}.pipo`);
+  return path.join(packedDirectory, `${name}-${placeKey(place, adapter)}-${dtype}-g${groupSize}.pipo`);
+}
+
+function placeKey(place: string, adapter = ""): string {
+  const both = [path.resolve(place), adapter && path.resolve(adapter)].join("\0");
+  return createHash("sha256").update(both).digest("hex").slice(0, 12);
 }
 
 class NativeModel implements LoadedModel {
-  readonly directory: string;
+  readonly place: string;
   readonly card: ModelCard;
   readonly maxPositions: number;
   readonly native: NativeEngine;
@@ -206,7 +214,7 @@ class NativeModel implements LoadedModel {
     engine: LoadedEngine,
     readonly tokenizer: Tokenizer,
   ) {
-    this.directory = engine.directory;
+    this.place = engine.place;
     this.card = engine.card;
     this.maxPositions = engine.maxPositions;
     this.native = engine.native;

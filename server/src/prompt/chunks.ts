@@ -3,16 +3,26 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 /** Text of one chunk at most; only very long lines are longer, and are cut here whatever stands there. */
 const maxChunkLength = 512;
-/** Characters whose ids are remembered. */
-const maxCachedCharacters = 1_000_000;
+/** What the cache may keep alive, in bytes, and what an entry takes beside its characters and ids. */
+const maxCachedBytes = 4_000_000;
+const entryBytes = 300;
 
 /**
- * Where text may be cut so that the ids of the parts are the ids of the whole. It depends on the tokenizer:
- * one glues a line break to the indentation after it, another to the punctuation before it.
+ * Where text may be cut so that the ids of the parts are the ids of the whole. It depends on the tokenizer: one glues a
+ * line break to the indentation after it, another to the punctuation before it. Blanks are those of Unicode, as
+ * tokenizers know them.
  */
-const cutRules: readonly RegExp[] = [/(?<=\S)(?=\s*\n)/, /(?<=\n)(?=[^\S\n]*\S)/];
+const cutRules: readonly RegExp[] = [
+  /(?<=\P{White_Space})(?=\p{White_Space}*\n)/u,
+  /(?<=\n)(?=[^\P{White_Space}\r\n]*\P{White_Space})/u,
+];
 
-const sample = "def f(a, b):\n    if a:\n        return {\n            'x': 1;\n        }\n\n\n\tend  \n  \n// ok;\r\n  last()\n";
+/** What tells rules apart: line breaks behind letters, digits, punctuation and symbols, with blanks on either side. */
+const sample = [
+  "def f(a, b):\n    if a:\n        return {\n            'x': 1;\n        }\n\n\n\tend  \n  \n// ok;\r\n  last()\n",
+  "a = \n  b + \n\t\tc;  \n\u00a0d\u00a0\n\u3000e;\n\n  12\n 3\r\n\r\n  x \r\n\r\n}\r\n",
+  "e\u0301\n\u6570\u5b66\n  \u6570\u3002\n$\n  $ \n\n\n    y\n\u0085z\u0085\n w",
+].join("");
 
 /** Text to ids, line by line and remembered, so that a keystroke costs the ids of one line. */
 export class ChunkedTokenizer {
@@ -21,7 +31,7 @@ export class ChunkedTokenizer {
 
   constructor(readonly tokenizer: Tokenizer) {
     this.cut = cutRules.find((rule) => agreesWith(tokenizer, rule));
-    this.ids = new LRUCache({ maxSize: maxCachedCharacters, sizeCalculation: (_ids, text) => text.length + 1 });
+    this.ids = new LRUCache({ maxSize: maxCachedBytes, sizeCalculation: keptBytes });
   }
 
   /** Whether parts are remembered; otherwise every text is tokenized as a whole. */
@@ -41,7 +51,7 @@ export class ChunkedTokenizer {
     let ids = this.ids.get(part);
     if (ids === undefined) {
       ids = this.tokenizer.encode(part);
-      this.ids.set(part, ids);
+      this.ids.set(ownText(part), ids);
     }
     return ids;
   }
@@ -51,10 +61,23 @@ export class ChunkedTokenizer {
   }
 }
 
+function keptBytes(ids: Int32Array, text: string): number {
+  return entryBytes + 2 * text.length + ids.byteLength;
+}
+
+/** A part is a view of its document's text, all of which it would keep alive for as long as it is a key. */
+function ownText(part: string): string {
+  return Buffer.from(part, "utf16le").toString("utf16le");
+}
+
 function agreesWith(tokenizer: Tokenizer, rule: RegExp): boolean {
+  const parts = sample.split(rule);
   const whole = tokenizer.encode(sample);
-  const parts = sample.split(rule).flatMap((part) => [...tokenizer.encode(part)]);
-  return parts.length === whole.length && parts.every((id, index) => id === whole[index]);
+  const ids = parts.flatMap((part) => [...tokenizer.encode(part)]);
+  if (ids.length !== whole.length || !ids.every((id, index) => id === whole[index])) return false;
+  // Ids may agree by chance where words do not.
+  const wordCount = (text: string) => tokenizer.wordEnds?.(text).length ?? 0;
+  return wordCount(sample) === parts.map(wordCount).reduce((total, count) => total + count);
 }
 
 function splitLong(part: string): readonly string[] {

@@ -1,77 +1,263 @@
-import path from "node:path";
-import { z } from "zod";
-import { parseJson, readJsonIfExists, readTextIfExists } from "../files.js";
-import { ModelError } from "../modelError.js";
+import { createHash } from "node:crypto";
+import { plainText } from "../plainText.js";
+import { writeTokenBytes } from "./byteAlphabet.js";
+import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
 
-/** `tokenizer.json` and `tokenizer_config.json` as data: names, ids and the bytes that they stand for. */
-export interface TokenTable {
-  readonly file: string;
-  /** The parsed `tokenizer.json`, for the library that tokenizes. */
-  readonly document: TokenizerDocument;
-  readonly config: TokenizerConfig;
-  /** Highest id + 1, added tokens included. */
-  readonly size: number;
-  readonly addedTokens: readonly AddedToken[];
-  readonly eosToken: string | undefined;
-  idOf(token: string): number | undefined;
+/**
+ * A vocabulary as typed arrays over one buffer, which is also what the table's file holds: nothing is parsed when it is
+ * loaded, and no token is a string before somebody asks for it.
+ *
+ * The buffer begins with a header of {@link headerBytes}, then come the description as JSON padded to four bytes, and the
+ * sections in the order of {@link sectionsOf}.
+ */
+export interface TokenTable extends TokenTableDescription {
+  readonly buffer: ArrayBuffer;
+  /** Where each token's bytes begin in `bytes`; one more entry than tokens. */
+  readonly offsets: Int32Array;
+  readonly bytes: Uint8Array;
+  /** Id of the token for one byte, -1 where the vocabulary lacks it. */
+  readonly byteIds: Int32Array;
+  /** Hash table of tokens by their bytes: id, or -1 for a free slot. */
+  readonly tokenSlots: Int32Array;
+  /** What each merge joins and what becomes of it, by rank. */
+  readonly mergeLeft: Int32Array;
+  readonly mergeRight: Int32Array;
+  readonly mergeResult: Int32Array;
+  /** Hash table of merges by what they join: rank, or -1 for a free slot. */
+  readonly mergeSlots: Int32Array;
 }
 
-const addedTokenSchema = z.object({
-  id: z.number().int().min(0),
-  content: z.string().min(1),
-  special: z.boolean().default(false),
-});
-export type AddedToken = z.infer<typeof addedTokenSchema>;
+/** What is not an array of numbers. */
+interface TokenTableDescription
+  extends Pick<Vocabulary, "size" | "added" | "split" | "nfc" | "ignoreMerges" | "bosId" | "eosId"> {
+  readonly fingerprint: string;
+  readonly mergeCount: number;
+  readonly byteCount: number;
+  readonly tokenSlotCount: number;
+  readonly mergeSlotCount: number;
+}
 
-const documentSchema = z.looseObject({
-  added_tokens: z.array(addedTokenSchema.loose()).default([]),
-  normalizer: z.unknown(),
-  pre_tokenizer: z.unknown(),
-  post_processor: z.unknown(),
-  decoder: z.unknown(),
-  model: z.looseObject({
-    type: z.string(),
-    vocab: z.record(z.string(), z.number().int().min(0)),
-    merges: z.array(z.unknown()),
-  }),
-});
-export type TokenizerDocument = z.infer<typeof documentSchema>;
+const magic = 0x4b544f50; // "POTK"
+const version = 1;
+/** Bytes of the header: magic, version, length in bytes, length of the description as integers, then the checksum of the rest. */
+const headerBytes = 36;
+const checksumAt = 16;
 
-const configSchema = z.looseObject({
-  eos_token: z.union([z.string(), z.looseObject({ content: z.string() })]).nullish(),
-});
-export type TokenizerConfig = z.infer<typeof configSchema>;
-
-/** Reads the tokenizer files of a directory; undefined where there is no `tokenizer.json`. */
-export async function readTokenTable(directory: string): Promise<TokenTable | undefined> {
-  const file = path.join(directory, "tokenizer.json");
-  const text = await readTextIfExists(file);
-  if (text === undefined) return undefined;
-  const document = parseJson(file, text, documentSchema);
-  requireByteLevelBpe(document, file);
-  const config = (await readJsonIfExists(path.join(directory, "tokenizer_config.json"), configSchema)) ?? {};
-  const vocab = new Map(Object.entries(document.model.vocab));
-  for (const token of document.added_tokens) vocab.set(token.content, token.id);
-  let size = 0;
-  for (const id of vocab.values()) size = Math.max(size, id + 1);
-  const eos = config.eos_token;
-  return {
-    file,
-    document,
-    config,
+/** Builds the table. Throws ModelError where merges or tokens contradict each other. */
+export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): TokenTable {
+  const { size, merges, added, split, nfc, ignoreMerges, bosId, eosId } = vocabulary;
+  const ids = idsByName(vocabulary);
+  const { bytes, offsets } = tokenBytes(vocabulary);
+  const description: TokenTableDescription = {
+    fingerprint,
     size,
-    addedTokens: document.added_tokens,
-    eosToken: typeof eos === "string" ? eos : eos?.content,
-    idOf: (token) => vocab.get(token),
+    mergeCount: merges.length,
+    byteCount: bytes.length,
+    tokenSlotCount: slotsFor(size),
+    mergeSlotCount: slotsFor(merges.length),
+    added,
+    split,
+    nfc,
+    ignoreMerges,
+    bosId,
+    eosId,
+  };
+  const table = allocate(description);
+  table.bytes.set(bytes);
+  table.offsets.set(offsets);
+  fillTokenSlots(table, vocabulary);
+  fillMerges(table, vocabulary, ids);
+  fillHeader(table);
+  return table;
+}
+
+/** A table over the bytes of its file; undefined where they are none, are damaged, or come from another vocabulary. */
+export function openTokenTable(buffer: ArrayBuffer, fingerprint: string): TokenTable | undefined {
+  if (buffer.byteLength < headerBytes) return undefined;
+  const [foundMagic, foundVersion, length, jsonLength] = new Int32Array(buffer, 0, 4);
+  if (foundMagic !== magic || foundVersion !== version || length !== buffer.byteLength) return undefined;
+  if (!checksum(buffer).equals(new Uint8Array(buffer, checksumAt, headerBytes - checksumAt))) return undefined;
+  // With the right version and checksum this is what was written below.
+  const json = new TextDecoder().decode(new Uint8Array(buffer, headerBytes, jsonLength));
+  const description = JSON.parse(json) as TokenTableDescription;
+  if (description.fingerprint !== fingerprint) return undefined;
+  return { ...description, ...sectionsOf(description, buffer, jsonLength!) };
+}
+
+function allocate(description: TokenTableDescription): TokenTable {
+  const json = new TextEncoder().encode(JSON.stringify(description));
+  const { size, mergeCount, byteCount, tokenSlotCount, mergeSlotCount } = description;
+  const ints = size + 1 + 256 + tokenSlotCount + 3 * mergeCount + mergeSlotCount;
+  const buffer = new ArrayBuffer(headerBytes + padded(json.length) + 4 * ints + padded(byteCount));
+  new Int32Array(buffer).set([magic, version, buffer.byteLength, json.length]);
+  new Uint8Array(buffer).set(json, headerBytes);
+  return { ...description, ...sectionsOf(description, buffer, json.length) };
+}
+
+function sectionsOf(
+  description: TokenTableDescription,
+  buffer: ArrayBuffer,
+  jsonLength: number,
+): Omit<TokenTable, keyof TokenTableDescription> {
+  const { size, mergeCount, byteCount, tokenSlotCount, mergeSlotCount } = description;
+  let at = headerBytes + padded(jsonLength);
+  const ints = (count: number) => {
+    const section = new Int32Array(buffer, at, count);
+    at += section.byteLength;
+    return section;
+  };
+  return {
+    buffer,
+    offsets: ints(size + 1),
+    byteIds: ints(256),
+    tokenSlots: ints(tokenSlotCount),
+    mergeLeft: ints(mergeCount),
+    mergeRight: ints(mergeCount),
+    mergeResult: ints(mergeCount),
+    mergeSlots: ints(mergeSlotCount),
+    bytes: new Uint8Array(buffer, at, byteCount),
   };
 }
 
-/** Byte-level BPE is what Qwen uses; its decoder maps each token to exact bytes, which others do not. */
-function requireByteLevelBpe(document: TokenizerDocument, file: string): void {
-  const decoder = JSON.stringify(document.decoder ?? null);
-  if (document.model.type === "BPE" && decoder.includes('"ByteLevel"')) return;
-  throw new ModelError(
-    "unsupported",
-    `${file} is a ${document.model.type} tokenizer; only byte-level BPE is supported.`,
-  );
+/**
+ * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our own
+ * over megabytes is still being compiled when it ends.
+ */
+function checksum(buffer: ArrayBuffer): Buffer {
+  return createHash("sha1").update(new Uint8Array(buffer, headerBytes)).digest();
+}
+
+function fillHeader({ buffer }: TokenTable): void {
+  new Uint8Array(buffer).set(checksum(buffer), checksumAt);
+}
+
+/** The id of a token by its name in the byte alphabet. Merges may make a token that is listed among the added ones. */
+function idsByName({ file, tokens, added }: Vocabulary): ReadonlyMap<string, number> {
+  const ids = new Map<string, number>();
+  let count = 0;
+  for (let id = 0; id < tokens.length; id++) {
+    const token = tokens[id];
+    if (token === undefined) continue;
+    ids.set(token, id);
+    if (ids.size !== ++count) throw duplicate(file, token);
+  }
+  for (const { id, content } of added) if (!ids.has(content)) ids.set(content, id);
+  return ids;
+}
+
+/** Special tokens have no bytes. What BPE cannot have made, added tokens and others, stands for its own text. */
+function tokenBytes({ tokens, added, size }: Vocabulary): { bytes: Uint8Array; offsets: Int32Array } {
+  const addedById = new Map(added.map((token) => [token.id, token]));
+  const offsets = new Int32Array(size + 1);
+  let bytes = new Uint8Array(8 * size + 1024);
+  let at = 0;
+  for (let id = 0; id < size; id++) {
+    const token = addedById.get(id);
+    const text = token === undefined ? (tokens[id] ?? "") : token.special ? "" : token.content;
+    bytes = withRoom(bytes, at, 3 * text.length);
+    const end = token === undefined ? writeTokenBytes(text, bytes, at) : -1;
+    at = end >= 0 ? end : at + new TextEncoder().encodeInto(text, bytes.subarray(at)).written;
+    offsets[id + 1] = at;
+  }
+  return { bytes: bytes.subarray(0, at), offsets };
+}
+
+function withRoom(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): Uint8Array<ArrayBuffer> {
+  if (at + length <= bytes.length) return bytes;
+  const larger = new Uint8Array(2 * (at + length));
+  larger.set(bytes.subarray(0, at));
+  return larger;
+}
+
+/** Only what BPE writes can be found by its bytes. */
+function fillTokenSlots(table: TokenTable, { tokens, added }: Vocabulary): void {
+  table.tokenSlots.fill(-1);
+  table.byteIds.fill(-1);
+  const addedIds = new Set(added.map(({ id }) => id));
+  const scratch = new Uint8Array(1 << 16);
+  for (let id = 0; id < tokens.length; id++) {
+    const token = tokens[id];
+    if (token === undefined || addedIds.has(id) || writeTokenBytes(token, scratch, 0) < 0) continue;
+    const mask = table.tokenSlots.length - 1;
+    let slot = hashBytes(table.bytes, table.offsets[id]!, table.offsets[id + 1]!) & mask;
+    while (table.tokenSlots[slot]! >= 0) slot = (slot + 1) & mask;
+    table.tokenSlots[slot] = id;
+    if (token.length === 1) table.byteIds[table.bytes[table.offsets[id]!]!] = id;
+  }
+}
+
+function fillMerges(table: TokenTable, { file, merges }: Vocabulary, ids: ReadonlyMap<string, number>): void {
+  table.mergeSlots.fill(-1);
+  const idOf = (name: string, rank: number) => {
+    const id = ids.get(name);
+    if (id !== undefined) return id;
+    throw badTokenizer(file, `merge ${rank} names the token ${plainText(name)}, which the tokenizer does not have`);
+  };
+  for (let rank = 0; rank < merges.length; rank++) {
+    const merge = merges[rank]!;
+    const space = merge.indexOf(" ", 1);
+    if (space < 0 || merge.indexOf(" ", space + 1) >= 0) {
+      throw badTokenizer(file, `merge ${rank}, ${plainText(merge)}, is no pair of tokens`);
+    }
+    const [left, right] = [merge.slice(0, space), merge.slice(space + 1)];
+    table.mergeLeft[rank] = idOf(left, rank);
+    table.mergeRight[rank] = idOf(right, rank);
+    table.mergeResult[rank] = idOf(left + right, rank);
+    insertMerge(table, rank);
+  }
+}
+
+/** Of two merges of the same pair the first counts. */
+function insertMerge(table: TokenTable, rank: number): void {
+  const [left, right] = [table.mergeLeft[rank]!, table.mergeRight[rank]!];
+  if (rankOf(table, left, right) >= 0) return;
+  const mask = table.mergeSlots.length - 1;
+  let slot = hashPair(left, right) & mask;
+  while (table.mergeSlots[slot]! >= 0) slot = (slot + 1) & mask;
+  table.mergeSlots[slot] = rank;
+}
+
+/** Rank of the merge of two tokens, or -1. */
+export function rankOf(table: TokenTable, left: number, right: number): number {
+  const { mergeSlots, mergeLeft, mergeRight } = table;
+  const mask = mergeSlots.length - 1;
+  for (let slot = hashPair(left, right) & mask; ; slot = (slot + 1) & mask) {
+    const rank = mergeSlots[slot]!;
+    if (rank < 0 || (mergeLeft[rank] === left && mergeRight[rank] === right)) return rank;
+  }
+}
+
+/** Id of the token that BPE writes for these bytes, or -1. */
+export function idOfBytes({ tokenSlots, offsets, bytes }: TokenTable, wanted: Uint8Array, length: number): number {
+  const mask = tokenSlots.length - 1;
+  for (let slot = hashBytes(wanted, 0, length) & mask; ; slot = (slot + 1) & mask) {
+    const id = tokenSlots[slot]!;
+    if (id < 0 || sameBytes(bytes, offsets[id]!, offsets[id + 1]!, wanted, length)) return id;
+  }
+}
+
+function sameBytes(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array, length: number): boolean {
+  if (end - start !== length) return false;
+  for (let i = 0; i < length; i++) if (bytes[start + i] !== wanted[i]) return false;
+  return true;
+}
+
+function hashBytes(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return hash ^ (hash >>> 15);
+}
+
+function hashPair(left: number, right: number): number {
+  const hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+  return hash ^ (hash >>> 15);
+}
+
+/** A power of two, at most two thirds full. */
+function slotsFor(count: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(8, 1.5 * count)));
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
 }

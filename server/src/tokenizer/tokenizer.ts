@@ -1,13 +1,18 @@
-import path from "node:path";
-import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers" with { "resolution-mode": "import" };
-import { messageOf } from "../files.js";
-import { ModelError } from "../modelError.js";
-import { readTokenTable, type TokenTable } from "./tokenTable.js";
+import { literalPattern } from "./splitPattern.js";
+import { Encoder } from "./encoder.js";
+import { readTokenTable, writeTokenTable } from "./tableFile.js";
+import { buildTokenTable, idOfBytes, type TokenTable } from "./tokenTable.js";
+import { writeTokenBytes } from "./byteAlphabet.js";
+import { maxTokenLength, type TokenizerSource, type Vocabulary } from "./vocabulary.js";
 
 /** Text to ids and ids to bytes. Everything else in the server and the engine sees one or the other. */
 export interface Tokenizer {
   /** Highest token id + 1, added tokens included. */
   readonly vocabSize: number;
+  /** Token that every prompt must begin with; undefined for families that want none. */
+  readonly bosId?: number | undefined;
+  /** Token that ends a text, by what the model's files say. */
+  readonly eosId?: number | undefined;
   /**
    * Ids of document text. Names of special tokens in it are ordinary text, so that no document can
    * steer the prompt; lone surrogates become U+FFFD.
@@ -15,6 +20,8 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** Like `encode`, but names of added tokens (`<|im_start|>`, `<think>`, …) become their ids. */
   encodeWithSpecialTokens(text: string): Int32Array;
+  /** Where each word of a text ends, in UTF-16 units: no token reaches beyond its word. Absent where words are not known. */
+  wordEnds?(text: string): readonly number[];
   /** Id of a token by its exact name, for prompt formats: `idOf("<|fim_prefix|>")`. */
   idOf(token: string): number | undefined;
   /** True for control tokens, which never appear in text. `<think>` is not one. */
@@ -34,66 +41,80 @@ export interface Detokenizer {
   end(): string;
 }
 
-/** The tokenizer of a model directory. */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  const table = await readTokenTable(directory);
-  if (table) return createTokenizer(table);
-  throw new ModelError(
-    "io",
-    `${path.join(directory, "tokenizer.json")} does not exist. Copy the tokenizer files of the model beside its weights.`,
-  );
+/**
+ * The tokenizer of a source. With `tableFile` its table is taken from there where it is fresh, else built and kept there.
+ * Throws ModelError that names the source's file.
+ */
+export async function loadTokenizer(source: TokenizerSource, tableFile?: string): Promise<Tokenizer> {
+  const kept = tableFile === undefined ? undefined : await readTokenTable(tableFile, source.fingerprint);
+  if (kept) return new ByteLevelTokenizer(kept);
+  const table = buildTokenTable(await source.vocabulary(), source.fingerprint);
+  if (tableFile !== undefined) await writeTokenTable(tableFile, table);
+  return new ByteLevelTokenizer(table);
 }
 
-export async function createTokenizer(table: TokenTable): Promise<Tokenizer> {
-  const { Tokenizer: Library } = await import("@huggingface/tokenizers");
-  try {
-    // Without the added tokens the library takes their names in document text for ordinary text.
-    return new ByteLevelTokenizer(table, new Library({ ...table.document, added_tokens: [] }, table.config));
-  } catch (error) {
-    throw new ModelError(
-      "unsupported",
-      `${table.file} cannot be used: ${messageOf(error)}. Use the tokenizer of a Qwen3.5 model.`,
-    );
-  }
+export function createTokenizer(vocabulary: Vocabulary): Tokenizer {
+  return new ByteLevelTokenizer(buildTokenTable(vocabulary, ""));
 }
 
 const nothing = new Uint8Array(0);
 
 class ByteLevelTokenizer implements Tokenizer {
-  readonly vocabSize: number;
   readonly #table: TokenTable;
-  readonly #library: LibraryTokenizer;
-  readonly #bytes: readonly (Uint8Array | undefined)[];
+  readonly #encoder: Encoder;
   readonly #special: ReadonlySet<number>;
+  readonly #addedIds: ReadonlyMap<string, number>;
   readonly #addedNames: RegExp | undefined;
 
-  constructor(table: TokenTable, library: LibraryTokenizer) {
-    this.vocabSize = table.size;
+  constructor(table: TokenTable) {
     this.#table = table;
-    this.#library = library;
-    this.#bytes = tokenBytes(table);
-    this.#special = new Set(table.addedTokens.filter((t) => t.special).map((t) => t.id));
+    this.#encoder = new Encoder(table);
+    this.#special = new Set(table.added.filter((t) => t.special).map((t) => t.id));
+    this.#addedIds = new Map(table.added.map((t) => [t.content, t.id]));
     this.#addedNames = addedNamePattern(table);
   }
 
+  get vocabSize(): number {
+    return this.#table.size;
+  }
+
+  get bosId(): number | undefined {
+    return this.#table.bosId;
+  }
+
+  get eosId(): number | undefined {
+    return this.#table.eosId;
+  }
+
   encode(text: string): Int32Array {
-    return Int32Array.from(this.#encodePlain(text));
+    return this.#encoder.encode(text);
   }
 
   encodeWithSpecialTokens(text: string): Int32Array {
     if (!this.#addedNames) return this.encode(text);
     const parts = text.split(this.#addedNames);
     // The pattern captures, so that every second part is a token's name.
-    return Int32Array.from(parts.flatMap((part, i) => (i % 2 === 1 ? [this.idOf(part)!] : this.#encodePlain(part))));
+    const ids = parts.map((part, i) => (i % 2 === 1 ? Int32Array.of(this.idOf(part)!) : this.encode(part)));
+    const all = new Int32Array(ids.reduce((total, { length }) => total + length, 0));
+    let at = 0;
+    for (const some of ids) {
+      all.set(some, at);
+      at += some.length;
+    }
+    return all;
   }
 
-  #encodePlain(text: string): readonly number[] {
-    if (text === "") return [];
-    return this.#library.encode(text.replace(/\p{Surrogate}/gu, "\ufffd"), { add_special_tokens: false }).ids;
+  wordEnds(text: string): readonly number[] {
+    return this.#encoder.wordEnds(text);
   }
 
   idOf(token: string): number | undefined {
-    return this.#table.idOf(token);
+    const added = this.#addedIds.get(token);
+    if (added !== undefined || token.length > maxTokenLength) return added;
+    const bytes = new Uint8Array(token.length);
+    const length = writeTokenBytes(token, bytes, 0);
+    const id = length > 0 ? idOfBytes(this.#table, bytes, length) : -1;
+    return id < 0 ? undefined : id;
   }
 
   isSpecial(id: number): boolean {
@@ -101,7 +122,8 @@ class ByteLevelTokenizer implements Tokenizer {
   }
 
   bytesOf(id: number): Uint8Array {
-    return this.#bytes[id] ?? nothing;
+    const { offsets, bytes, size } = this.#table;
+    return id >= 0 && id < size ? bytes.subarray(offsets[id], offsets[id + 1]) : nothing;
   }
 
   detokenize(ids: Iterable<number>): string {
@@ -120,34 +142,8 @@ class ByteLevelTokenizer implements Tokenizer {
   }
 }
 
-/** Bytes by id. Special tokens have none; other added tokens stand for their own names. */
-function tokenBytes(table: TokenTable): readonly (Uint8Array | undefined)[] {
-  const bytes = new Array<Uint8Array | undefined>(table.size);
-  const byteOf = byteAlphabet();
-  for (const [token, id] of Object.entries(table.document.model.vocab)) {
-    bytes[id] = Uint8Array.from(token, (character) => byteOf.get(character) ?? 0x3f);
-  }
-  const encoder = new TextEncoder();
-  for (const token of table.addedTokens) bytes[token.id] = token.special ? nothing : encoder.encode(token.content);
-  return bytes;
-}
-
-/**
- * The characters by which byte-level BPE writes bytes: printable Latin-1 bytes stand for themselves,
- * the others for U+0100 onwards in ascending order.
- */
-function byteAlphabet(): ReadonlyMap<string, number> {
-  const byteOf = new Map<string, number>();
-  let next = 0x100;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte !== 0xad);
-    byteOf.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return byteOf;
-}
-
-function addedNamePattern({ addedTokens }: TokenTable): RegExp | undefined {
-  if (addedTokens.length === 0) return undefined;
-  const names = addedTokens.map((t) => t.content).sort((a, b) => b.length - a.length);
-  return new RegExp(`(${names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`);
+function addedNamePattern({ added }: TokenTable): RegExp | undefined {
+  if (added.length === 0) return undefined;
+  const names = added.map((t) => t.content).sort((a, b) => b.length - a.length);
+  return new RegExp(`(${names.map(literalPattern).join("|")})`);
 }

@@ -3,6 +3,7 @@ import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { findModel } from "../../../server/src/models/catalogue.js";
 import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { PromptBuilder, fullBudget } from "../../../server/src/prompt/build.js";
 import { ChunkedTokenizer } from "../../../server/src/prompt/chunks.js";
 import { fimFamilies } from "../../../server/src/prompt/fimFamilies.js";
@@ -14,7 +15,7 @@ const sources = [...sourcesIn("server/src/completion", [".ts"]), ...sourcesIn("t
 describe("the bundled model's tokenizer", () => {
   let tokenizer: Tokenizer;
   beforeAll(async () => {
-    tokenizer = await loadTokenizer(await findModel(undefined));
+    tokenizer = await loadTokenizer(await requireTokenizerSource(await findModel(undefined)));
   });
 
   it("gives the parts of real sources the ids of the whole", () => {

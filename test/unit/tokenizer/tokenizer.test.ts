@@ -2,16 +2,21 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
+import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { editJson, temporaryDirectory } from "../../support/modelFiles.js";
 import { specialTokens, writeTokenizer } from "../../support/tokenizerFiles.js";
 
 let directory: string;
 let tokenizer: Tokenizer;
 
+async function load(): Promise<Tokenizer> {
+  return loadTokenizer(await requireTokenizerSource(directory));
+}
+
 beforeEach(async () => {
   directory = temporaryDirectory();
   writeTokenizer(directory);
-  tokenizer = await loadTokenizer(directory);
+  tokenizer = await load();
 });
 
 const firstSpecial = 256 + 7;
@@ -102,7 +107,7 @@ test("long text without any space is encoded in reasonable time", () => {
 describe("files that cannot be used", () => {
   test("no tokenizer.json", async () => {
     rmSync(path.join(directory, "tokenizer.json"));
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+    await expect(load()).rejects.toMatchObject({
       code: "io",
       message: expect.stringContaining("tokenizer.json"),
     });
@@ -111,7 +116,7 @@ describe("files that cannot be used", () => {
   test("damaged JSON", async () => {
     const file = path.join(directory, "tokenizer.json");
     writeFileSync(file, readFileSync(file).subarray(0, 200));
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+    await expect(load()).rejects.toMatchObject({
       code: "badFile",
       message: expect.stringContaining(file),
     });
@@ -122,7 +127,7 @@ describe("files that cannot be used", () => {
       path.join(directory, "tokenizer.json"),
       (document) => ((document["model"] as Record<string, unknown>)["type"] = "Unigram"),
     );
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+    await expect(load()).rejects.toMatchObject({
       code: "unsupported",
       message: expect.stringContaining("Unigram"),
     });
@@ -130,6 +135,6 @@ describe("files that cannot be used", () => {
 
   test("without tokenizer_config.json it works all the same", async () => {
     rmSync(path.join(directory, "tokenizer_config.json"));
-    expect((await loadTokenizer(directory)).encode("in")).toEqual(Int32Array.of(256));
+    expect((await load()).encode("in")).toEqual(Int32Array.of(256));
   });
 });

@@ -5,15 +5,14 @@
 
 #include "kernels/cuda_api.h"
 #include "kernels/ops.h"
-#include "model/weights.h"
 #include "pipo/model_description.h"
 
 namespace pipo {
 
 /// A model as the CUDA library takes it: config and tensors, both pointing into this and into the packed image.
 struct CudaDescription {
-  /// `weights` may hold shapes only; then so do the tensors.
-  CudaDescription(const ModelConfig& config, const ModelWeights& weights, kernels::KvType kv_type);
+  /// The tensors may be shapes only, without data.
+  CudaDescription(const ModelConfig& config, std::vector<PipoCudaTensor> device_tensors, kernels::KvType kv_type);
   CudaDescription(CudaDescription&&) = default;
   CudaDescription& operator=(CudaDescription&&) = default;
 

@@ -59,13 +59,13 @@ std::int64_t free_bytes(const PipoCudaApi& api) {
 
 }  // namespace
 
-CudaModel::CudaModel(const ModelConfig& config, const ModelWeights& weights, const StateShape& shape,
+CudaModel::CudaModel(const ModelConfig& config, std::vector<PipoCudaTensor> tensors, const StateShape& shape,
                      std::shared_ptr<kernels::CudaLibrary> library, DeviceStepping stepping,
                      const KeepGoing& keep_going)
     : config_(config),
       shape_(shape),
       calls_(std::move(library)),
-      description_(config, weights, shape.kv_type),
+      description_(config, std::move(tensors), shape.kv_type),
       stepping_(stepping),
       steps_(calls_, stepping == DeviceStepping::kGraph, config.vocab_size),
       logits_(static_cast<std::size_t>(config.vocab_size)) {
@@ -162,8 +162,9 @@ std::string CudaModel::session_refusal(std::int32_t max_positions) const {
 }
 
 std::string cuda_load_refusal(const kernels::CudaLibrary& library, const ModelConfig& config,
-                              const ModelWeights& weights, const StateShape& shape, std::int32_t max_positions) {
-  const CudaDescription description(config, weights, shape.kv_type);
+                              std::vector<PipoCudaTensor> shapes, const StateShape& shape,
+                              std::int32_t max_positions) {
+  const CudaDescription description(config, std::move(shapes), shape.kv_type);
   const std::int32_t n_snapshots = SnapshotStore::capacity(shape.snapshot_bytes());
   const PipoCudaMemory memory = plan(library.api(), description, max_positions, n_snapshots);
   return kernels::memory_refusal(memory, free_bytes(library.api()), max_positions);

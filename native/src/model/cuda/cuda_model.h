@@ -19,9 +19,9 @@ class CudaModel final : public Model {
   /// Hears the fraction uploaded; a false answer ends the upload.
   using KeepGoing = std::function<bool(double fraction)>;
 
-  /// Uploads the weights; what `weights` points to is not needed afterwards. Throws kNotEnoughMemory, kUnsupported,
+  /// Uploads the tensors, whose data are not needed afterwards. Throws kNotEnoughMemory, kUnsupported,
   /// kCancelled, and kInternal when the device fails.
-  CudaModel(const ModelConfig& config, const ModelWeights& weights, const StateShape& shape,
+  CudaModel(const ModelConfig& config, std::vector<PipoCudaTensor> tensors, const StateShape& shape,
             std::shared_ptr<kernels::CudaLibrary> library, DeviceStepping stepping, const KeepGoing& keep_going);
   ~CudaModel() override;
   CudaModel(const CudaModel&) = delete;
@@ -65,8 +65,9 @@ class CudaModel final : public Model {
 };
 
 /// Why the device's free memory does not hold this model and a session of `max_positions`; empty when it does. Says so
-/// from shapes alone: `weights` need no data.
+/// from shapes alone: the tensors need no data.
 std::string cuda_load_refusal(const kernels::CudaLibrary& library, const ModelConfig& config,
-                              const ModelWeights& weights, const StateShape& shape, std::int32_t max_positions);
+                              std::vector<PipoCudaTensor> shapes, const StateShape& shape,
+                              std::int32_t max_positions);
 
 }  // namespace pipo

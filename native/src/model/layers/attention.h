@@ -12,8 +12,8 @@ struct AttentionSpan {
   std::int32_t first_visible = 0;
 };
 
-/// Gated full attention with partial rotary embedding: x += o_proj(attention(q, k, v) * sigmoid(gate)), all projected
-/// from norm(x); x [rows, H]. Appends K/V rows to the cache.
+/// Full attention with rotary embedding: x += o_proj(attention(q, k, v) * sigmoid(gate)), all projected from norm(x); the
+/// gate where the config has one. x [rows, H]. Appends K/V rows to the cache.
 Status attention_block(const Forward& f, const LayerWeights& layer, const AttentionSpan& span,
                        const kernels::KvCache& cache, float* x);
 

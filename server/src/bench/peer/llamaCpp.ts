@@ -7,6 +7,10 @@ export interface Peer {
   prefill(ids: Int32Array): Promise<number>;
   /** Milliseconds per token, greedy, one token at a time, after `ids`. */
   decode(ids: Int32Array, tokens: number): Promise<number>;
+  /** Calls back with the distribution of the token after each of `ids`, in order, from an empty context. */
+  distributions(ids: Int32Array, onPosition: (index: number, probabilities: ReadonlyMap<number, number>) => void): Promise<void>;
+  /** Ids of a text as the peer's own tokenizer gives them, names of special tokens being text. */
+  tokenize(text: string): Int32Array;
   close(): Promise<void>;
 }
 
@@ -54,6 +58,19 @@ export async function openPeer(path: string, options: PeerOptions): Promise<Peer
       }
       return (performance.now() - first) / (count - 1);
     },
+    async distributions(ids, onPosition) {
+      await sequence.clearHistory();
+      const generateNext = { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } } as const;
+      await sequence.controlledEvaluate(
+        tokensOf(ids).map((token) => [token, { generateNext }]),
+        {
+          onTokenResult: (index, { next }) => {
+            if (next.probabilities) onPosition(index, next.probabilities);
+          },
+        },
+      );
+    },
+    tokenize: (text) => Int32Array.from(model.tokenize(text, false, "trimLeadingSpace")),
     async close() {
       await context.dispose();
       await model.dispose();

@@ -1,10 +1,11 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Addon, EngineSession, NativeEngine, WeightDtype } from "../../engine/addon.js";
-import { greedy } from "../../engine/engine.js";
 import { shapeConfig, type ShapeName } from "../shapes.js";
+import { formatTable } from "../table.js";
 import { ggufBytesPerToken, writeRandomGguf, type GgufQuantisation } from "./gguf.js";
 import { openPeer, type Peer } from "./llamaCpp.js";
+import { decodePromptTokens, median, ourPrefillMs, ourStepMs, promptOf } from "./timing.js";
 
 /**
  * Our engine and llama.cpp on the same shapes, bits and threads, in one process, taking turns: read pass, ours, peer,
@@ -39,47 +40,6 @@ export interface PeerCase {
   /** One pair step over one plain step: no draft (as behind a pre-gate), draft rejected by the gate, and kept. */
   readonly pairStepCost: { readonly skipped: number; readonly rejected: number; readonly kept: number };
   readonly bytesPerToken: { readonly ours: number; readonly peer: number };
-}
-
-const decodePromptTokens = 8;
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
-
-function promptOf(tokens: number): Int32Array {
-  return Int32Array.from({ length: tokens }, (_, index) => 1000 + ((index * 7919) % 200_000));
-}
-
-/** Milliseconds per step; `threshold` only matters in pair mode. */
-async function ourStepMs(session: EngineSession, mode: "plain" | "pair", threshold: number, steps: number): Promise<number> {
-  session.reset();
-  const result = await session.generate({
-    mode,
-    promptIds: promptOf(decodePromptTokens),
-    maxNewTokens: threshold > 0 || mode === "plain" ? steps + 1 : 2 * (steps + 1),
-    threshold,
-    sampling: greedy,
-    stopIds: [],
-  });
-  const { steps: done, totalMs, ttftMs } = result.stats;
-  return (totalMs - ttftMs) / Math.max(1, done - 1);
-}
-
-async function ourPrefillMs(session: EngineSession, mode: "plain" | "pair", prompt: Int32Array): Promise<number> {
-  session.reset();
-  const result = await session.generate({
-    mode,
-    promptIds: prompt,
-    maxNewTokens: 1,
-    threshold: 1,
-    sampling: greedy,
-    stopIds: [],
-  });
-  return result.stats.ttftMs;
 }
 
 interface Samples {
@@ -238,7 +198,5 @@ export function formatPeerTable(cases: readonly PeerCase[]): string {
     `${result.pairStepCost.rejected.toFixed(2)}x`,
     `${result.pairStepCost.kept.toFixed(2)}x`,
   ]);
-  const widths = heading.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)));
-  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padStart(widths[column] ?? 0)).join("  ");
-  return [line(heading), ...rows.map(line)].join("\n");
+  return formatTable(heading, rows);
 }

@@ -1,8 +1,9 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { readSafetensors } from "../../../server/src/checkpoints/safetensors.js";
-import { copyOfGolden, temporaryDirectory, writeSafetensors, type Header } from "../../support/modelFiles.js";
+import { readSafetensors } from "../../../server/src/checkpoints/safetensors/header.js";
+import { describeModel } from "../../support/described.js";
+import { copyOfGolden, editHeader, temporaryDirectory, writeSafetensors, type Header } from "../../support/modelFiles.js";
 
 const good: Header = {
   a: { dtype: "F32", shape: [2, 3], data_offsets: [0, 24] },
@@ -88,6 +89,26 @@ test("a braced name inside a string is not taken for a repeated key", async () =
     4,
   );
   expect((await readSafetensors(file)).tensors.map((t) => t.name)).toEqual(['a"{,"b']);
+});
+
+test("an element type that is a word of JavaScript is unknown like any other", async () => {
+  const file = written({ a: { dtype: "toString", shape: [1], data_offsets: [0, 4] } }, 4);
+  await expect(readSafetensors(file)).rejects.toMatchObject({ code: "badFile" });
+});
+
+test("a string of 30 MB among the metadata takes no stack", async () => {
+  const text = String.raw`\\\"`.repeat(7 << 20);
+  const file = written(`{"__metadata__":{"note":"${text}"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4);
+  expect((await readSafetensors(file)).tensors).toHaveLength(1);
+});
+
+test("as many layers as a header can hold are an error about layers", async () => {
+  const directory = copyOfGolden("tiny-08b");
+  editHeader(path.join(directory, "model.safetensors"), (header) => {
+    for (let i = 0; i < 20_000; ++i)
+      header[`model.layers.${i}.x`] = { dtype: "F32", shape: [0], data_offsets: [0, 0] };
+  });
+  await expect(describeModel(directory)).rejects.toThrow(/num_hidden_layers 4, but the tensors hold 20000 layers/);
 });
 
 test.each([
