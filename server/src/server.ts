@@ -9,13 +9,18 @@ import {
 } from "vscode-languageserver/node";
 import {
   lastTraceRequest,
+  modelsRequest,
+  pullModelRequest,
+  type PullModelParams,
+  pullProgressNotification,
   restartEngineRequest,
   statisticsRequest,
   statusNotification,
   suggestionAcceptedCommand,
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
-import { type CompletionHost, CompletionService } from "./completion/service.js";
+import type { ResolveLink } from "./completion/excludedFiles.js";
+import { CompletionService } from "./completion/service.js";
 import { StatusReporter } from "./completion/statusReporter.js";
 import { messageOf } from "./files.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
@@ -23,15 +28,21 @@ import { OpenDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { parseInitializationOptions } from "./handlers/initializationOptions.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
+import { handleModels, handlePullModel, type ModelsHost } from "./handlers/models.js";
 import type { Logger } from "./log.js";
+import type { Machine } from "./models/fit.js";
 import { ModelManager, type OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
   readonly version: string;
-  /** What the machine gives to completion. */
-  readonly completion: CompletionHost;
+  /** Where a document's link leads. */
+  readonly resolveLink?: ResolveLink;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
+  /** Folder of downloaded models. */
+  readonly modelsDirectory: string;
+  /** This machine with so many threads (0: the engine's choice), for choosing a model. */
+  describeMachine(options: ServerInitializationOptions, threads: number): Promise<Machine>;
 }
 
 /** Connects an editor with the completion service. Glue only: what a request means is decided in `completion/`. */
@@ -40,6 +51,7 @@ export class PipoServer {
   private readonly service: CompletionService;
   private readonly status: StatusReporter;
   private readonly documents: OpenDocuments;
+  private readonly choice: ModelsHost;
   /** Exclude patterns are relative to the folders that are open. */
   private readonly folders: Set<string>;
   private prepared: Promise<void> | undefined;
@@ -56,7 +68,16 @@ export class PipoServer {
     const publish = wantsStatus(params, options) ? (status: unknown) => this.send(statusNotification.method, status) : () => undefined;
     this.status = new StatusReporter(publish);
     this.models = new ModelManager(host.openModel(options, log), log, (state) => this.status.modelChanged(state));
-    this.service = new CompletionService(this.models, this.status, log, host.completion);
+    this.service = new CompletionService(this.models, this.status, log, {
+      ...(host.resolveLink && { resolveLink: host.resolveLink }),
+      measureReadBandwidth: async (threads) => (await host.describeMachine(options, threads)).readBandwidth ?? 0,
+    });
+    this.choice = {
+      modelsDirectory: host.modelsDirectory,
+      describeMachine: async () => host.describeMachine(options, (await configuration.settingsFor()).engine.threads),
+      sendProgress: (progress) => this.send(pullProgressNotification.method, progress),
+      log,
+    };
     this.folders = new Set((params.workspaceFolders ?? []).map(({ uri }) => uri));
     if (this.folders.size === 0 && params.rootUri) this.folders.add(params.rootUri);
     this.service.setWorkspaceFolders([...this.folders]);
@@ -106,6 +127,11 @@ export class PipoServer {
     connection.onRequest(restartEngineRequest.method, () => this.restartEngine());
     connection.onRequest(lastTraceRequest.method, () => (this.refuseAfterEnd(), service.lastTrace));
     connection.onRequest(statisticsRequest.method, () => (this.refuseAfterEnd(), service.statisticsSnapshot()));
+    connection.onRequest(modelsRequest.method, () => (this.refuseAfterEnd(), handleModels(this.choice)));
+    connection.onRequest(pullModelRequest.method, (params: PullModelParams, token) => {
+      this.refuseAfterEnd();
+      return handlePullModel(this.choice, params, token);
+    });
     connection.onDidChangeConfiguration(({ settings }) => this.settingsChanged(settings));
     connection.onInitialized(() => this.initialized());
     connection.onShutdown(() => this.shutdown());

@@ -29,7 +29,8 @@ export class ServerInProcess {
     const server = new ServerInProcess(client);
     PipoServer.listen(createConnection(toServer, toClient), {
       version: "0",
-      completion: {},
+      modelsDirectory: "models",
+      describeMachine: async () => ({ kernels: "", threads: 1, totalMemory: 0, availableMemory: 0, readBandwidth: undefined }),
       openModel: () => async () => {
         const model = new FakeModel(() => server.answer, { fimFormat: "qwen" });
         server.opened.push(model);
