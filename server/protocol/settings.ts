@@ -77,6 +77,19 @@ export type EngineStart = "background" | "firstRequest";
 /** Name of the settings section. */
 export const settingsSection = "pipo";
 
+/**
+ * Kinds of documents in which suggestions are offered: files here, on a virtual or a remote file system, new ones, and cells
+ * of notebooks. An editor's own kinds that are not among them are logs, consoles, input boxes and settings.
+ */
+export const offeredSchemes: readonly string[] = [
+  "file",
+  "untitled",
+  "vscode-vfs",
+  "vscode-remote",
+  "vscode-test-web",
+  "vscode-notebook-cell",
+];
+
 /** What a client may send as `initializationOptions`; everything is optional. */
 export interface ServerInitializationOptions {
   /** Directory of the bundled model, for clients that install it elsewhere than beside the server. */

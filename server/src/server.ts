@@ -9,6 +9,7 @@ import {
 } from "vscode-languageserver/node";
 import {
   lastTraceRequest,
+  logDetailsNotification,
   modelsRequest,
   pullModelRequest,
   type PullModelParams,
@@ -25,7 +26,7 @@ import { StatusReporter } from "./completion/statusReporter.js";
 import { messageOf } from "./files.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { OpenDocuments } from "./handlers/documents.js";
-import { editorLog } from "./handlers/editorLog.js";
+import { EditorLog } from "./handlers/editorLog.js";
 import { parseInitializationOptions } from "./handlers/initializationOptions.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
 import { handleModels, handlePullModel, type ModelsHost } from "./handlers/models.js";
@@ -59,7 +60,7 @@ export class PipoServer {
 
   private constructor(
     private readonly connection: Connection,
-    private readonly log: Logger,
+    private readonly log: EditorLog,
     private readonly params: InitializeParams,
     private readonly configuration: Configuration,
     host: ServerHost,
@@ -93,7 +94,7 @@ export class PipoServer {
     connection.onInitialize((params) => {
       if (initialized) throw new ResponseError(ErrorCodes.InvalidRequest, "The server has been initialized already.");
       initialized = true;
-      const log = editorLog(connection);
+      const log = new EditorLog(connection);
       const options = parseInitializationOptions(params.initializationOptions, log);
       const configuration = new Configuration(options.settings, pullFrom(connection, params), log);
       new PipoServer(connection, log, params, configuration, host, options).register();
@@ -131,6 +132,9 @@ export class PipoServer {
     connection.onRequest(pullModelRequest.method, (params: PullModelParams, token) => {
       this.refuseAfterEnd();
       return handlePullModel(this.choice, params, token);
+    });
+    connection.onNotification(logDetailsNotification.method, ({ on }: { readonly on?: unknown }) => {
+      this.log.showsDetails = on === true;
     });
     connection.onDidChangeConfiguration(({ settings }) => this.settingsChanged(settings));
     connection.onInitialized(() => this.initialized());

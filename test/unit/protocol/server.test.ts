@@ -49,6 +49,13 @@ describe("a client that does not do everything", () => {
     expect(server.received).toContainEqual({ method: "$/logTrace", params: { message: expect.stringContaining("1 characters from model") } });
   });
 
+  it("hears details in its log when it says that it shows them", async () => {
+    const server = await started("k = ", "1");
+    await server.client.sendNotification("pipo/logDetails", { on: true });
+    await server.ask(uri, 0, 4);
+    expect(server.received).toContainEqual({ method: "window/logMessage", params: { type: 5, message: expect.stringContaining("from model") } });
+  });
+
   it("sends options of the wrong kind and gets the defaults, with a word about it", async () => {
     const server = await started("k = ", "1", { initializationOptions: { cacheDir: 5, bundledModelPath: "", settings: 7 } });
     expect(await server.ask(uri, 0, 4)).toMatchObject({ insertText: "1" });
