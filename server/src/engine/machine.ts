@@ -1,9 +1,10 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { availableParallelism, freemem, totalmem } from "node:os";
+import { freemem, totalmem } from "node:os";
 import path from "node:path";
 import { z } from "zod";
 import type { Addon } from "./addon.js";
 import { loadAddon } from "./load.js";
+import { defaultThreads } from "./threads.js";
 
 /** This machine as far as it decides which model suits it. */
 export interface MachineInfo {
@@ -30,7 +31,7 @@ type Measurement = z.infer<typeof measurementSchema>;
  * memory is looked at each time. Where the engine cannot be loaded, Node's own numbers are given.
  */
 export async function describeMachine(cacheDirectory: string, wantedThreads = 0): Promise<MachineInfo> {
-  const threads = wantedThreads || Math.max(1, availableParallelism() - 1);
+  const threads = wantedThreads || defaultThreads();
   const addon = addonIfThere();
   if (addon === undefined) {
     return { kernels: "", threads, totalMemory: totalmem(), availableMemory: freemem(), readBandwidth: undefined };
