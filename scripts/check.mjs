@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { logFiles, startCodeServer, waitUntil } from "./codeServer.mjs";
+import { modelsFolder } from "./model.mjs";
 import { packageExtension } from "./package.mjs";
 import { inRoot, say, Trouble } from "./shell.mjs";
 import { openBrowser, openWorkbench, quietSettings } from "./workbench.mjs";
@@ -19,13 +20,22 @@ const attempts = [
 /** How long the model may take to load on a slow machine. */
 const loadLimitMs = 180_000;
 
-/** @returns {Promise<number>} exit code */
-export async function checkOneSuggestion() {
+/**
+ * @param {string} model  value of `pipo.model.path`
+ * @returns {Promise<number>} exit code
+ */
+export async function checkOneSuggestion(model) {
   const vsix = await packageExtension();
   const scratch = mkdtempSync(path.join(tmpdir(), "pipo-check-"));
   const folder = path.join(scratch, "sample");
   cpSync(inRoot("scripts/sample"), folder, { recursive: true });
-  const server = await startCodeServer({ folder: path.join(scratch, "vscode"), vsix: [vsix], settings: quietSettings });
+  const server = await startCodeServer({
+    folder: path.join(scratch, "vscode"),
+    vsix: [vsix],
+    settings: quietSettings,
+    machineSettings: { "pipo.model.path": model },
+    env: { PIPO_MODELS_DIR: modelsFolder() },
+  });
   say(`VS Code answers at ${server.url}`);
   const browser = await openBrowser();
   try {

@@ -93,13 +93,14 @@ function link(target, name) {
 
 /**
  * Starts VS Code on loopback with its own profile and nothing but the given extension.
- * @param {{ folder: string, vsix: readonly string[], settings: object, isTrusted?: boolean, env?: NodeJS.ProcessEnv, port?: number }} options
- *   `folder` is emptied first and holds the profile, the extensions and the home folder of this run.
+ * @param {{ folder: string, vsix: readonly string[], settings: object, machineSettings?: object, isTrusted?: boolean, env?: NodeJS.ProcessEnv, port?: number }} options
+ *   `folder` is emptied first and holds the profile, the extensions and the home folder of this run; settings that belong
+ *   to a machine and not to a person (which model, how it is computed) count in `machineSettings` only.
  * @returns {Promise<RunningCodeServer>}
  */
-export async function startCodeServer({ folder, vsix, settings, isTrusted = true, env = {}, port }) {
+export async function startCodeServer({ folder, vsix, settings, machineSettings = {}, isTrusted = true, env = {}, port }) {
   const program = await installCodeServer();
-  const places = prepareProfile(folder, settings);
+  const places = prepareProfile(folder, settings, machineSettings);
   const environment = cleanEnvironment(places.home, env);
   const base = [program, "--user-data-dir", places.userData, "--extensions-dir", places.extensions, "--config", places.config];
   for (const file of vsix) await run(process.execPath, [...base, "--install-extension", file], { env: environment, quiet: true, timeoutMs: 120_000 });
@@ -128,8 +129,8 @@ export async function startCodeServer({ folder, vsix, settings, isTrusted = true
   return { url, userData: places.userData, pid, ended, stop };
 }
 
-/** @param {string} folder @param {object} settings */
-function prepareProfile(folder, settings) {
+/** @param {string} folder @param {object} settings @param {object} machineSettings */
+function prepareProfile(folder, settings, machineSettings) {
   rmSync(folder, { recursive: true, force: true });
   const places = {
     userData: path.join(folder, "user-data"),
@@ -137,10 +138,11 @@ function prepareProfile(folder, settings) {
     home: path.join(folder, "home"),
     config: path.join(folder, "config.yaml"),
   };
-  mkdirSync(path.join(places.userData, "User"), { recursive: true });
+  for (const kind of ["User", "Machine"]) mkdirSync(path.join(places.userData, kind), { recursive: true });
   mkdirSync(places.extensions, { recursive: true });
   mkdirSync(places.home, { recursive: true });
   writeFileSync(path.join(places.userData, "User/settings.json"), JSON.stringify(settings, null, 2));
+  writeFileSync(path.join(places.userData, "Machine/settings.json"), JSON.stringify(machineSettings, null, 2));
   writeFileSync(places.config, "");
   return places;
 }

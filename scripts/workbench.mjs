@@ -182,6 +182,30 @@ export class Workbench {
     await row.click();
   }
 
+  /** Waits until the pick list has an entry with this text. @param {string} text */
+  async waitForPick(text) {
+    await this.picks.filter({ hasText: text }).first().waitFor();
+  }
+
+  /** Entries of the pick list that is open. */
+  get picks() {
+    return this.page.locator(".quick-input-widget .quick-input-list .monaco-list-row");
+  }
+
+  /** Chooses the entry with this text in the pick list that is open. @param {string} text */
+  async pick(text) {
+    await this.waitForPick(text);
+    await this.picks.filter({ hasText: text }).first().click();
+  }
+
+  /** What the status bar item shows when the pointer rests on it. */
+  async statusHover() {
+    await this.statusItem.hover();
+    const hover = this.page.locator(".monaco-hover:visible, .workbench-hover:visible").first();
+    await hover.waitFor();
+    return hover;
+  }
+
   /** Messages that are on the screen. @returns {Promise<string[]>} */
   messages() {
     return this.page.locator(".notifications-toasts .notification-list-item-message").allTextContents();

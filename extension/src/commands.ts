@@ -1,13 +1,16 @@
 import { commands, type Disposable, l10n, type LogOutputChannel, QuickPickItemKind, type QuickPickItem, window, workspace } from "vscode";
 import type { LanguageServer } from "./languageServer";
+import type { ModelDownloads } from "./modelDownloads";
+import { chooseModel } from "./modelPicker";
 import type { Problems } from "./problems";
-import { isEnabledFor, isEnabledGlobally, setEnabledForLanguage, setEnabledGlobally, setModelPath } from "./settings";
+import { isEnabledFor, isEnabledGlobally, setEnabledForLanguage, setEnabledGlobally } from "./settings";
 
 /** What the commands work on. */
 export interface CommandContext {
   readonly extensionId: string;
   readonly log: LogOutputChannel;
   readonly server: LanguageServer;
+  readonly downloads: ModelDownloads;
   readonly problems: Problems;
 }
 
@@ -20,7 +23,7 @@ const table: Readonly<Record<string, Command>> = {
   "pipo.toggle": () => setEnabledGlobally(!isEnabledGlobally()),
   "pipo.toggleLanguage": toggleLanguage,
   "pipo.restartEngine": restartEngine,
-  "pipo.selectModel": selectModel,
+  "pipo.chooseModel": chooseModel,
   "pipo.explainLast": explainLast,
   "pipo.showLog": ({ log }) => log.show(),
   "pipo.showStatus": showStatus,
@@ -40,16 +43,6 @@ async function toggleLanguage(): Promise<void> {
 async function restartEngine({ server, problems }: CommandContext): Promise<void> {
   problems.forget();
   await server.restart();
-}
-
-async function selectModel(): Promise<void> {
-  const chosen = await window.showOpenDialog({
-    canSelectFiles: false,
-    canSelectFolders: true,
-    openLabel: l10n.t("Use This Model"),
-    title: l10n.t("Folder of a checkpoint: config.json, tokenizer.json and *.safetensors"),
-  });
-  if (chosen?.[0] !== undefined) await setModelPath(chosen[0].fsPath);
 }
 
 /** Opens what happened in the newest request, stage by stage, as a document that can be searched and copied. */
@@ -87,7 +80,7 @@ function menu(): readonly MenuItem[] {
   items.push(
     { label: "", kind: QuickPickItemKind.Separator },
     { label: `$(question) ${l10n.t("Explain the last suggestion")}`, command: "pipo.explainLast" },
-    { label: `$(folder-opened) ${l10n.t("Select a model…")}`, command: "pipo.selectModel" },
+    { label: `$(chip) ${l10n.t("Choose a model…")}`, command: "pipo.chooseModel" },
     { label: `$(debug-restart) ${l10n.t("Restart the engine")}`, command: "pipo.restartEngine" },
     { label: `$(output) ${l10n.t("Show the log")}`, command: "pipo.showLog" },
     { label: `$(settings-gear) ${l10n.t("Settings")}`, command: "pipo.openSettings" },

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { type Disposable, EventEmitter, l10n, type LogOutputChannel, Uri, workspace } from "vscode";
+import { type CancellationToken, type Disposable, EventEmitter, l10n, type LogOutputChannel, Uri, workspace } from "vscode";
 import {
   CloseAction,
   type ConfigurationMiddleware,
@@ -14,8 +14,15 @@ import {
 import {
   type CompletionStatistics,
   type CompletionTrace,
+  type ModelList,
+  type PullModelParams,
+  type PullModelResult,
+  type PullProgress,
   type ServerStatus,
   lastTraceRequest,
+  modelsRequest,
+  pullModelRequest,
+  pullProgressNotification,
   restartEngineRequest,
   statisticsRequest,
   statusNotification,
@@ -45,6 +52,8 @@ export type ServerCondition =
 export class LanguageServer implements Disposable {
   private readonly conditionEmitter = new EventEmitter<ServerCondition>();
   readonly onDidChangeCondition = this.conditionEmitter.event;
+  private readonly pullProgressEmitter = new EventEmitter<PullProgress>();
+  readonly onDidPullProgress = this.pullProgressEmitter.event;
 
   private readonly policy = new RestartPolicy();
   private client: LanguageClient | undefined;
@@ -98,9 +107,42 @@ export class LanguageServer implements Disposable {
     return this.request<CompletionStatistics>(statisticsRequest.method);
   }
 
+  /** Every model that can be chosen; null where the server cannot be started. */
+  async models(): Promise<ModelList | null> {
+    await this.untilRunning();
+    return this.request<ModelList>(modelsRequest.method);
+  }
+
+  /** Fetches a model of the catalogue; {@link onDidPullProgress} says how far it is. Never rejects. */
+  async pullModel(params: PullModelParams, token: CancellationToken): Promise<PullModelResult> {
+    await this.untilRunning();
+    try {
+      if (this.client === undefined) throw new Error("there is no server");
+      return await this.client.sendRequest<PullModelResult>(pullModelRequest.method, params, token);
+    } catch (error) {
+      if (token.isCancellationRequested) return { kind: "cancelled" };
+      this.log.warn(`the download ended with the server: ${String(error)}`);
+      return { kind: "failed", message: l10n.t("The engine stopped during the download. What has arrived is kept.") };
+    }
+  }
+
   dispose(): void {
     void this.stop();
+    this.pullProgressEmitter.dispose();
     this.conditionEmitter.dispose();
+  }
+
+  /** Starts the server if it does not run; waits until it does, or has been given up. */
+  private async untilRunning(): Promise<void> {
+    this.startIfNeeded();
+    while (this.currentCondition.kind === "starting" || this.currentCondition.kind === "waitingToRestart") {
+      await new Promise<void>((resolve) => {
+        const listener = this.onDidChangeCondition(() => {
+          listener.dispose();
+          resolve();
+        });
+      });
+    }
   }
 
   private async start(): Promise<void> {
@@ -111,6 +153,7 @@ export class LanguageServer implements Disposable {
     client.onNotification(statusNotification.method, (status: ServerStatus) => {
       if (this.client === client) this.become({ kind: "running", status });
     });
+    client.onNotification(pullProgressNotification.method, (progress: PullProgress) => this.pullProgressEmitter.fire(progress));
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Stopped || newState === State.StartFailed) this.onStopped(client);
     });

@@ -2,8 +2,10 @@ import { type Disposable, type ExtensionContext, type LogOutputChannel, window, 
 import type { CompletionStatistics, CompletionTrace } from "../../server/protocol/messages";
 import { settingsSection } from "../../server/protocol/settings";
 import { registerCommands } from "./commands";
+import { offerBetterModel } from "./firstMessage";
 import { InlineCompletionPath } from "./inlineCompletion";
 import { LanguageServer, serverPlaces } from "./languageServer";
+import { ModelDownloads } from "./modelDownloads";
 import { Problems } from "./problems";
 import { isEnabledFor, isEnabledGlobally, isOffered } from "./settings";
 import { StatusItem } from "./statusItem";
@@ -23,6 +25,7 @@ class Extension implements Disposable {
   private readonly problems = new Problems();
   private readonly inlineCompletion: InlineCompletionPath;
   private readonly server: LanguageServer;
+  private readonly downloads: ModelDownloads;
   private readonly subscriptions: readonly Disposable[];
 
   private trace: CompletionTrace | null = null;
@@ -32,23 +35,26 @@ class Extension implements Disposable {
   private loggedTrace: string | undefined;
 
   constructor(
-    context: ExtensionContext,
+    private readonly context: ExtensionContext,
     private readonly log: LogOutputChannel,
   ) {
     this.inlineCompletion = new InlineCompletionPath(log, () => this.onSuggestion());
     this.server = new LanguageServer(serverPlaces(context.extensionUri, context.globalStorageUri), log, this.inlineCompletion.middleware);
+    this.downloads = new ModelDownloads(this.server);
     const reconsider = () => this.startOrStopServer();
     this.subscriptions = [
       this.status,
       this.inlineCompletion,
+      this.downloads,
       this.server,
+      this.downloads.onDidChange(() => this.showStatus()),
       this.server.onDidChangeCondition(() => this.onConditionChanged()),
       workspace.onDidOpenTextDocument(reconsider),
       window.onDidChangeActiveTextEditor(reconsider),
       workspace.onDidChangeConfiguration((change) => {
         if (change.affectsConfiguration(settingsSection)) reconsider();
       }),
-      ...registerCommands({ extensionId: context.extension.id, log, server: this.server, problems: this.problems }),
+      ...registerCommands({ extensionId: context.extension.id, log, server: this.server, downloads: this.downloads, problems: this.problems }),
     ];
     reconsider();
   }
@@ -62,7 +68,7 @@ class Extension implements Disposable {
   private startOrStopServer(): void {
     const isWanted = workspace.textDocuments.some((document) => isOffered(document) && isEnabledFor(document));
     if (isWanted) this.server.startIfNeeded();
-    else if (!isEnabledGlobally() && this.server.condition.kind !== "notStarted") void this.server.stop();
+    else if (!isEnabledGlobally() && this.downloads.current === undefined && this.server.condition.kind !== "notStarted") void this.server.stop();
     this.showStatus();
   }
 
@@ -73,6 +79,7 @@ class Extension implements Disposable {
     if (state === "ready" && this.isLoading) {
       this.isLoading = false;
       void this.inlineCompletion.askAgain();
+      void offerBetterModel(this.context.globalState);
     }
     void this.problems.report(condition);
     this.showStatus();
@@ -123,6 +130,7 @@ class Extension implements Disposable {
       isOffered: document === undefined || isOffered(document),
       isEnabled: document === undefined ? isEnabledGlobally() : isEnabledFor(document),
       latency: this.inlineCompletion.latency,
+      download: this.downloads.current,
       trace: this.trace,
       statistics: this.statistics,
     });

@@ -1,6 +1,7 @@
 import { commands, l10n, window } from "vscode";
 import type { StatusAction } from "../../server/protocol/messages";
 import type { ServerCondition } from "./languageServer";
+import { messageText } from "./plainText";
 
 interface Remedy {
   readonly title: string;
@@ -42,13 +43,13 @@ function problemOf(condition: ServerCondition): { message: string; remedies: rea
   const { message, action } = condition.status;
   const first = remedyFor(action ?? "restartEngine");
   const remedies = first.command === "pipo.showLog" ? [first] : [first, remedyFor("showLog")];
-  return { message: `PIPO: ${message ?? l10n.t("The engine has a problem.")}`, remedies };
+  return { message: `PIPO: ${messageText(message ?? l10n.t("The engine has a problem."))}`, remedies };
 }
 
 function remedyFor(action: StatusAction): Remedy {
   switch (action) {
     case "selectModel":
-      return { title: l10n.t("Select Model…"), command: "pipo.selectModel" };
+      return { title: l10n.t("Choose a Model…"), command: "pipo.chooseModel" };
     case "openSettings":
       return { title: l10n.t("Open Settings"), command: "pipo.openSettings" };
     case "restartEngine":

@@ -2,6 +2,7 @@ import { ConfigurationTarget, type TextDocument, type WorkspaceConfiguration, wo
 import { settingsSection } from "../../server/protocol/settings";
 
 const enabledKey = "completion.enabled";
+const modelPathKey = "model.path";
 
 /** Kinds of documents in which suggestions are offered: files here or on a virtual file system, and new ones. */
 export const offeredSchemes: readonly string[] = ["file", "untitled", "vscode-vfs", "vscode-test-web"];
@@ -22,7 +23,7 @@ export function isEnabledGlobally(): boolean {
 
 export async function setEnabledGlobally(enabled: boolean): Promise<void> {
   const configuration = workspace.getConfiguration(settingsSection);
-  await configuration.update(enabledKey, enabled, targetInEffect(configuration));
+  await configuration.update(enabledKey, enabled, targetInEffect(configuration, enabledKey));
 }
 
 /** Writes `"[language]": { "pipo.completion.enabled": … }`. */
@@ -31,13 +32,19 @@ export async function setEnabledForLanguage(document: TextDocument, enabled: boo
   await configuration.update(enabledKey, enabled, ConfigurationTarget.Global, true);
 }
 
+/** The model that is set: a name, a file or a folder; empty for the bundled one. */
+export function modelPath(): string {
+  return workspace.getConfiguration(settingsSection).get(modelPathKey, "");
+}
+
+/** Kept with the machine, not synchronised: the model lies here. */
 export async function setModelPath(path: string): Promise<void> {
   const configuration = workspace.getConfiguration(settingsSection);
-  await configuration.update("model.path", path, ConfigurationTarget.Global);
+  await configuration.update(modelPathKey, path, targetInEffect(configuration, modelPathKey));
 }
 
 /** A value in the workspace wins over the user's, so it is the one to change. */
-function targetInEffect(configuration: WorkspaceConfiguration): ConfigurationTarget {
-  const isInWorkspace = configuration.inspect(enabledKey)?.workspaceValue !== undefined;
+function targetInEffect(configuration: WorkspaceConfiguration, key: string): ConfigurationTarget {
+  const isInWorkspace = configuration.inspect(key)?.workspaceValue !== undefined;
   return isInWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global;
 }

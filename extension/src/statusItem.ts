@@ -2,6 +2,8 @@ import { type Disposable, l10n, MarkdownString, StatusBarAlignment, type StatusB
 import { type CompletionStatistics, type CompletionTrace, emptyReasonText } from "../../server/protocol/messages";
 import type { ServerCondition } from "./languageServer";
 import type { LatencyWindow } from "./latency";
+import type { DownloadView } from "./modelDownloads";
+import { markdownText, plainText } from "./plainText";
 
 /** Everything that the status bar item shows, as plain data. */
 export interface StatusView {
@@ -9,6 +11,7 @@ export interface StatusView {
   readonly isOffered: boolean;
   readonly isEnabled: boolean;
   readonly latency: LatencyWindow;
+  readonly download: DownloadView | undefined;
   readonly trace: CompletionTrace | null;
   readonly statistics: CompletionStatistics | null;
 }
@@ -36,7 +39,7 @@ export class StatusItem implements Disposable {
     this.item.text = `$(${look.icon}) PIPO${look.label === undefined ? "" : ` ${look.label}`}`;
     this.item.tooltip = tooltipOf(view, look);
     this.item.backgroundColor = look.colour && new ThemeColor(`statusBarItem.${look.colour}Background`);
-    this.item.accessibilityInformation = { label: `PIPO: ${look.meaning}`, role: "button" };
+    this.item.accessibilityInformation = { label: `PIPO: ${plainText(look.meaning)}`, role: "button" };
   }
 
   dispose(): void {
@@ -45,6 +48,10 @@ export class StatusItem implements Disposable {
 }
 
 function lookOf(view: StatusView): Look {
+  if (view.download !== undefined) {
+    const percent = `${Math.floor(100 * view.download.fraction)} %`;
+    return { icon: "cloud-download", label: percent, meaning: l10n.t("Downloading {0}: {1}", view.download.title, percent) };
+  }
   if (!view.isOffered) return { icon: "circle-outline", meaning: l10n.t("No suggestions in this kind of document") };
   if (!view.isEnabled) return { icon: "circle-slash", meaning: l10n.t("Switched off") };
   const { condition } = view;
@@ -88,12 +95,13 @@ function lookOfRunning(view: StatusView, { status }: Extract<ServerCondition, { 
 }
 
 function tooltipOf(view: StatusView, look: Look): MarkdownString {
-  const text = new MarkdownString(`**PIPO**: ${look.meaning}\n\n`, true);
-  text.isTrusted = { enabledCommands: ["pipo.toggle", "pipo.showLog", "pipo.restartEngine", "pipo.openSettings"] };
+  const text = new MarkdownString(`**PIPO**: ${markdownText(look.meaning)}\n\n`);
+  text.isTrusted = { enabledCommands: ["pipo.toggle", "pipo.chooseModel", "pipo.showLog", "pipo.restartEngine", "pipo.openSettings"] };
   const rows = tableRows(view);
-  if (0 < rows.length) text.appendMarkdown(`| | |\n|:--|:--|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n`);
+  if (0 < rows.length) text.appendMarkdown(`| | |\n|:--|:--|\n${rows.map(([name, value]) => `| ${markdownText(name)} | ${markdownText(value)} |`).join("\n")}\n\n`);
   const links = [
     `[${view.isEnabled ? l10n.t("Switch off") : l10n.t("Switch on")}](command:pipo.toggle)`,
+    `[${l10n.t("Choose a model")}](command:pipo.chooseModel)`,
     `[${l10n.t("Log")}](command:pipo.showLog)`,
     `[${l10n.t("Settings")}](command:pipo.openSettings)`,
     `[${l10n.t("Restart engine")}](command:pipo.restartEngine)`,

@@ -182,3 +182,83 @@ export interface CompletionStatistics {
   readonly tokens: number;
   readonly steps: number;
 }
+
+/** Client to server: every model that can be chosen, and how it would do on this machine. */
+export const modelsRequest: RequestName<null, ModelList> = { method: "pipo/models" };
+
+/**
+ * Client to server: fetch a model of the catalogue into the models folder. Answers when that has ended, one way or another;
+ * cancelling the request stops it and keeps what has arrived. Meanwhile {@link pullProgressNotification} says how far it is.
+ */
+export const pullModelRequest: RequestName<PullModelParams, PullModelResult> = { method: "pipo/pullModel" };
+
+/** Server to client, several times a second while a model is fetched. */
+export const pullProgressNotification: NotificationName<PullProgress> = { method: "pipo/pullProgress" };
+
+export interface ModelList {
+  /** The catalogue from small to large, then what other programs keep on this machine, then the bundled models. */
+  readonly models: readonly ListedModel[];
+  /** Name of the model of the catalogue that suits this machine; null where none does. */
+  readonly recommended: string | null;
+  /** Where downloaded models are kept. */
+  readonly folder: string;
+}
+
+export interface ListedModel {
+  /** What `pipo.model.path` takes; empty for the bundled model that is used when nothing is set. */
+  readonly setting: string;
+  /** For people. Names of found models come from outside the program: control characters are out, nothing else is. */
+  readonly title: string;
+  readonly group: "catalogue" | "found" | "bundled";
+  /** Where it lies; null while it has to be fetched first. */
+  readonly path: string | null;
+  /** Of the file, or of what is fetched; null where that is not known. */
+  readonly bytes: number | null;
+  /** Null where nothing is said. */
+  readonly licence: string | null;
+  /** What it is good for; empty where that is not known. */
+  readonly abilities: readonly ModelAbility[];
+  /** Null for models that run anywhere. */
+  readonly fit: ModelFit | null;
+  /** Null where it cannot be told. */
+  readonly expected: ModelSpeed | null;
+  /** Program that keeps a found model; null for others. */
+  readonly program: string | null;
+}
+
+export type ModelAbility = "completion" | "chat" | "thinking";
+
+export interface ModelFit {
+  readonly kind: "well" | "tight" | "tooLarge";
+  /** For example "too large for this machine: needs 6.0 GB, 4.0 GB free". */
+  readonly words: string;
+}
+
+export interface ModelSpeed {
+  /** Tokens written in a second. */
+  readonly tokensPerSecond: number;
+  /** Tokens of a prompt read in a second. */
+  readonly promptTokensPerSecond: number;
+}
+
+export interface PullModelParams {
+  /** Name in the catalogue. */
+  readonly name: string;
+  /** Also when the machine has too little memory for it. */
+  readonly evenIfTooLarge?: boolean;
+}
+
+export type PullModelResult =
+  | { readonly kind: "ready"; readonly path: string }
+  | { readonly kind: "cancelled" }
+  | { readonly kind: "failed"; readonly message: string };
+
+export interface PullProgress {
+  readonly name: string;
+  /** `waiting`: another window is fetching the same model. */
+  readonly stage: "waiting" | "downloading" | "checking";
+  readonly receivedBytes: number;
+  readonly totalBytes: number;
+  /** Where the bytes come from; empty while nothing is asked. */
+  readonly source: string;
+}

@@ -2,10 +2,11 @@ import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
 import { measureReadBandwidth } from "./engine/bandwidth.js";
 import { loadModel } from "./engine/engine.js";
+import { describeMachine } from "./engine/machine.js";
 import { defaultThreads } from "./engine/threads.js";
-import { defaultCacheDirectory } from "./environment.js";
+import { defaultCacheDirectory, defaultModelsDirectory } from "./environment.js";
 import { messageOf } from "./files.js";
-import { findModel } from "./models/catalogue.js";
+import { findModel } from "./models/findModel.js";
 import { packageVersion } from "./packageRoot.js";
 import { realPathOf } from "./realPath.js";
 import { PipoServer, type ServerHost } from "./server.js";
@@ -15,6 +16,8 @@ import { PipoServer, type ServerHost } from "./server.js";
 const host: ServerHost = {
   version: packageVersion(),
   completion: { measureReadBandwidth, resolveLink: realPathOf },
+  modelsDirectory: defaultModelsDirectory(),
+  describeMachine: ({ cacheDir }, threads) => describeMachine(cacheDir ?? defaultCacheDirectory(), threads),
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>
     loadModel(
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),

@@ -7,6 +7,10 @@ import {
 } from "vscode-languageserver/node";
 import {
   lastTraceRequest,
+  modelsRequest,
+  pullModelRequest,
+  type PullModelParams,
+  pullProgressNotification,
   restartEngineRequest,
   statisticsRequest,
   statusNotification,
@@ -20,8 +24,10 @@ import { Configuration, type PullSettings } from "./handlers/configuration.js";
 import { followDocuments } from "./handlers/documents.js";
 import { editorLog } from "./handlers/editorLog.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
+import { handleModels, handlePullModel, type ModelsHost } from "./handlers/models.js";
 import { messageOf } from "./files.js";
 import type { Logger } from "./log.js";
+import type { Machine } from "./models/fit.js";
 import type { OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
@@ -30,6 +36,10 @@ export interface ServerHost {
   /** What the machine gives to completion. */
   readonly completion: CompletionHost;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
+  /** Folder of downloaded models. */
+  readonly modelsDirectory: string;
+  /** This machine with so many threads (0: the engine's choice), for choosing a model. */
+  describeMachine(options: ServerInitializationOptions, threads: number): Promise<Machine>;
 }
 
 /** Connects an editor with the completion service. Glue only: what a request means is decided in `completion/`. */
@@ -44,6 +54,7 @@ export class PipoServer {
     private readonly configuration: Configuration,
     host: ServerHost,
     openModel: OpenModel,
+    private readonly choice: ModelsHost,
   ) {
     this.log = editorLog(connection);
     this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
@@ -57,7 +68,13 @@ export class PipoServer {
       const options = (params.initializationOptions ?? {}) as ServerInitializationOptions;
       const log = editorLog(connection);
       const configuration = new Configuration(options.settings, pullFrom(connection, params), log);
-      const server = new PipoServer(connection, configuration, host, host.openModel(options, log));
+      const choice: ModelsHost = {
+        modelsDirectory: host.modelsDirectory,
+        describeMachine: async () => host.describeMachine(options, (await configuration.settingsFor()).engine.threads),
+        sendProgress: (progress) => server.send(pullProgressNotification.method, progress),
+        log,
+      };
+      const server = new PipoServer(connection, configuration, host, host.openModel(options, log), choice);
       server.register(params);
       return initializeResult(host.version);
     });
@@ -88,6 +105,8 @@ export class PipoServer {
     connection.onRequest(restartEngineRequest.method, () => this.restartEngine());
     connection.onRequest(lastTraceRequest.method, () => service.lastTrace);
     connection.onRequest(statisticsRequest.method, () => service.statisticsSnapshot());
+    connection.onRequest(modelsRequest.method, () => handleModels(this.choice));
+    connection.onRequest(pullModelRequest.method, (params: PullModelParams, token) => handlePullModel(this.choice, params, token));
     connection.onDidChangeConfiguration(({ settings }) => this.settingsChanged(settings));
     connection.onInitialized(() => this.initialized(params));
     connection.onShutdown(() => this.shutdown());

@@ -17,10 +17,10 @@ const protocolGlue = ["server/src/handlers", "server/src/server.ts", "server/src
 /** What each part of the server may import of the server; parts that are not named are checked by other rules. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/src/log": [],
+  "server/src/plainText": [],
   "server/src/environment": [],
   "server/src/packageRoot": [],
   "server/src/modelError": ["server/src/engine/addon"],
-  "server/src/plainText": [],
   "server/src/files": ["server/src/modelError", "server/src/plainText"],
   "server/src/config": ["server/protocol"],
   "server/src/tokenizer": ["server/src/files", "server/src/modelError", "server/src/plainText"],
@@ -51,6 +51,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/log",
     "server/src/modelError",
     "server/src/packageRoot",
+    "server/src/plainText",
   ],
   "server/src/completion": [
     "server/protocol",
@@ -73,6 +74,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/document",
     "server/src/files",
     "server/src/log",
+    "server/src/models",
+    "server/src/plainText",
   ],
 };
 

@@ -6,6 +6,7 @@ import { startCodeServer } from "../../scripts/codeServer.mjs";
 import { packageExtension } from "../../scripts/package.mjs";
 import { inRoot } from "../../scripts/shell.mjs";
 import { openBrowserServer, quietSettings } from "../../scripts/workbench.mjs";
+import { bundledModelChosen } from "../support/vscodeWindow";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -20,7 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const vsix = process.env.PIPO_TEST_VSIX ?? (await packageExtension());
   const folder = mkdtempSync(path.join(tmpdir(), "pipo-e2e-"));
   mkdirSync(inRoot("test-results"), { recursive: true });
-  const server = await startCodeServer({ folder: path.join(folder, "vscode"), vsix: [vsix], settings: quietSettings });
+  const server = await startCodeServer({ folder: path.join(folder, "vscode"), vsix: [vsix], settings: quietSettings, machineSettings: bundledModelChosen });
   const browser = await openBrowserServer();
   project.provide("vsix", vsix);
   project.provide("vscode", { url: server.url, folder, userData: server.userData, pid: server.pid, browser: browser.wsEndpoint() });

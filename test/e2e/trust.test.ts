@@ -3,6 +3,7 @@ import path from "node:path";
 import { expect, inject, test } from "vitest";
 import { startCodeServer } from "../../scripts/codeServer.mjs";
 import { connectBrowser, openWorkbench, quietSettings } from "../../scripts/workbench.mjs";
+import { bundledModelChosen } from "../support/vscodeWindow";
 
 test("a folder that is not trusted gets suggestions, but cannot say which model is loaded", async () => {
   const parent = inject("vscode").folder;
@@ -15,6 +16,7 @@ test("a folder that is not trusted gets suggestions, but cannot say which model 
     folder: path.join(parent, "untrusted-vscode"),
     vsix: [inject("vsix")],
     settings: { ...quietSettings, "security.workspace.trust.startupPrompt": "never" },
+    machineSettings: bundledModelChosen,
     isTrusted: false,
   });
   const browser = await connectBrowser(inject("vscode").browser);

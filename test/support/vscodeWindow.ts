@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { inject } from "vitest";
 import { waitUntil } from "../../scripts/codeServer.mjs";
@@ -25,6 +25,9 @@ export interface SuggestionNumbers {
 
 /** For tests that are about the editor and not about how sure the model is. */
 export const showEverything = { "pipo.completion.minConfidence": 0 };
+
+/** Settings of the machine for tests that are not about choosing a model: whoever has chosen one is offered none. */
+export const bundledModelChosen = { "pipo.model.path": nameOfBundledModel() };
 
 /** One VS Code window on a folder of its own, with the extension running in it. */
 export class VSCodeWindow {
@@ -156,6 +159,12 @@ export async function inWindow(options: WindowOptions, test: (window: VSCodeWind
   } finally {
     await window.close();
   }
+}
+
+function nameOfBundledModel(): string {
+  const models = inRoot("models");
+  const directory = readdirSync(models).find((name) => existsSync(path.join(models, name, "pipo.json")));
+  return JSON.parse(readFileSync(path.join(models, directory ?? "", "pipo.json"), "utf8")).name;
 }
 
 /** Another checkpoint than the bundled one, for trying the tests with it. */

@@ -11,7 +11,7 @@ import { shapeNames, type ShapeName } from "../bench/shapes.js";
 import { formatTable } from "../bench/table.js";
 import { loadAddon } from "../engine/load.js";
 import { defaultCacheDirectory } from "../environment.js";
-import { findModel } from "../models/catalogue.js";
+import { findModel } from "../models/findModel.js";
 import { packageRoot } from "../packageRoot.js";
 import { integerFrom } from "./options.js";
 import { printJson, printLine, printNote, UsageError } from "./report.js";

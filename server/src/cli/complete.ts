@@ -29,7 +29,7 @@ interface CompleteFlags extends ModelFlags {
 }
 
 export function completeCommand(): Command {
-  return withModelFlags(new Command("complete"), "int8")
+  return withModelFlags(new Command("complete"))
     .description("Suggest a completion at a place in a file, by the same code as in the editor.")
     .argument("<file:line:column>", "place of the cursor, counted from 1 as editors show it")
     .addOption(

@@ -22,7 +22,7 @@ interface GenerateFlags extends ModelFlags, SamplingOptions {
 }
 
 export function generateCommand(): Command {
-  return withSamplingFlags(withModelFlags(new Command("generate"), "int8"))
+  return withSamplingFlags(withModelFlags(new Command("generate")))
     .description("Continue a text (--prompt, or standard input) or a list of token ids.")
     .option("--prompt <text>", "text to continue; names of special tokens count as the tokens")
     .option("--ids <list>", "token ids to continue, separated by commas", parseIds)

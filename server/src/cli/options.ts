@@ -2,13 +2,13 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { WeightDtype } from "../engine/addon.js";
 import type { EngineDevice, OpenOptions } from "../engine/engine.js";
 import { defaultCacheDirectory } from "../environment.js";
-import { findModel } from "../models/catalogue.js";
+import { findModel } from "../models/findModel.js";
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {
   readonly model?: string;
   readonly adapter?: string;
-  readonly dtype: WeightDtype;
+  readonly dtype: DtypeChoice;
   readonly groupSize: 32 | 64;
   readonly threads: number;
   readonly device: EngineDevice;
@@ -16,13 +16,16 @@ export interface ModelFlags {
   readonly cache: boolean;
 }
 
-const dtypes: readonly WeightDtype[] = ["f32", "bf16", "int8", "int4", "mix"];
+/** `auto`: what suits the checkpoint: the formats of a GGUF file as they are stored, otherwise int8. */
+export type DtypeChoice = WeightDtype | "auto";
+
+const dtypes: readonly DtypeChoice[] = ["auto", "f32", "bf16", "int8", "int4", "mix", "stored"];
 const devices: readonly EngineDevice[] = ["auto", "cpu", "cuda"];
 
 /** Adds the flags of {@link ModelFlags}. */
-export function withModelFlags(command: Command, defaultDtype: WeightDtype): Command {
+export function withModelFlags(command: Command, defaultDtype: DtypeChoice = "auto"): Command {
   return command
-    .option("--model <directory>", "checkpoint directory, or the name of a bundled model (default: the bundled model)")
+    .option("--model <model>", "name that pipo models lists, GGUF file, or checkpoint directory (default: the bundled model)")
     .option("--adapter <directory>", "PEFT LoRA adapter to merge into the model")
     .addOption(new Option("--dtype <format>", "weight format in memory").choices(dtypes).default(defaultDtype))
     .addOption(
@@ -40,11 +43,11 @@ export function withModelFlags(command: Command, defaultDtype: WeightDtype): Com
     .option("--no-cache", "neither read nor write packed weights");
 }
 
-/** The model's directory and how to open it. */
+/** The model's directory or file, and how to open it. */
 export async function resolveModel(flags: ModelFlags): Promise<{ directory: string; options: OpenOptions }> {
   const { adapter, dtype, groupSize, threads, device, kernels } = flags;
   const options: OpenOptions = {
-    dtype,
+    ...(dtype !== "auto" && { dtype }),
     groupSize,
     threads,
     device,

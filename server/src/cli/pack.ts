@@ -11,7 +11,7 @@ interface PackFlags extends ModelFlags {
 }
 
 export function packCommand(): Command {
-  return withModelFlags(new Command("pack"), "int8")
+  return withModelFlags(new Command("pack"))
     .description("Write the packed weights of a model to a file that the engine maps without further work.")
     .requiredOption("--output <file>", "file to write")
     .action(pack);

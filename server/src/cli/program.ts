@@ -4,7 +4,9 @@ import { completeCommand } from "./complete.js";
 import { generateCommand } from "./generate.js";
 import { infoCommand } from "./info.js";
 import { inspectCommand } from "./inspect.js";
+import { modelsCommand } from "./models.js";
 import { packCommand } from "./pack.js";
+import { pullCommand } from "./pull.js";
 import { packageVersion } from "../packageRoot.js";
 import { reportError, UsageError } from "./report.js";
 
@@ -13,6 +15,8 @@ const commands: readonly (() => Command)[] = [
   completeCommand,
   generateCommand,
   inspectCommand,
+  modelsCommand,
+  pullCommand,
   packCommand,
   benchCommand,
   infoCommand,

@@ -9,6 +9,7 @@ import { suggestionAcceptedCommand } from "../../protocol/messages.js";
 import type { PipoSettings } from "../../protocol/settings.js";
 import type { CompletionRequest, CompletionResult, Suggestion } from "../completion/result.js";
 import type { SelectedCompletion } from "../document/document.js";
+import { abortSignalOf } from "./cancellation.js";
 import type { OpenDocument } from "./documents.js";
 
 /** What an inline completion request needs from its surroundings. */
@@ -71,11 +72,4 @@ function toSelected(
 function offsetOf({ text }: OpenDocument, { line, character }: Position): number {
   const inside = Number.isInteger(line) && Number.isInteger(character) && line >= 0 && character >= 0;
   return inside && line < text.lineCount ? text.offsetAt({ line, character }) : -1;
-}
-
-function abortSignalOf(token: CancellationToken): AbortSignal {
-  const controller = new AbortController();
-  if (token.isCancellationRequested) controller.abort();
-  else token.onCancellationRequested(() => controller.abort());
-  return controller.signal;
 }

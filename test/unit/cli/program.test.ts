@@ -10,7 +10,7 @@ describe("what was not understood ends with 2 and one line", () => {
     [["inspect", "--ids", "1,2,x"], /"x" is not a token id/],
     [["inspect", "--ids", "-1"], /"-1" is not a token id|argument missing/],
     [["inspect"], /required option '--ids <list>' not specified/],
-    [["inspect", "--ids", "1", "--dtype", "int3"], /Allowed choices are f32, bf16, int8, int4/],
+    [["inspect", "--ids", "1", "--dtype", "int3"], /Allowed choices are auto, f32, bf16, int8, int4, mix, stored/],
     [["inspect", "--ids", "1", "--group-size", "16"], /It must be 32 or 64/],
     [["generate", "--prompt", "a", "--ids", "1"], /Give either --prompt or --ids/],
     [["generate", "--ids", "1", "--max-tokens", "0"], /integer of at least 1/],
@@ -18,6 +18,7 @@ describe("what was not understood ends with 2 and one line", () => {
     [["complete"], /missing required argument 'file:line:column'/],
     [["complete", "a.ts"], /"a\.ts" is not FILE:LINE:COLUMN/],
     [["complete", "a.ts:0:1"], /not FILE:LINE:COLUMN with numbers from 1/],
+    [["pull", "nothing-of-this-name"], /no model "nothing-of-this-name" in the catalogue\. There are qwen2\.5-coder-0\.5b, /],
     [["dance"], /unknown command 'dance'/],
     [["info", "--loud"], /unknown option '--loud'/],
   ];
@@ -31,7 +32,7 @@ describe("what was not understood ends with 2 and one line", () => {
 test("--help and --version end with 0", async () => {
   const help = await pipo("--help");
   expect(help).toMatchObject({ exitCode: 0, stderr: "" });
-  for (const name of ["complete", "generate", "inspect", "pack", "info"]) expect(help.stdout).toContain(`  ${name}`);
+  for (const name of ["complete", "generate", "inspect", "models", "pull", "pack", "info"]) expect(help.stdout).toContain(`  ${name}`);
   const version = await pipo("--version");
   expect(version).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
 });
@@ -41,7 +42,7 @@ describe("what went wrong ends with 1 and one line that says what to do", () => 
     const directory = path.join(temporaryDirectory(), "none");
     const { exitCode, stdout, stderr } = await pipo("inspect", "--ids", "1", "--model", directory);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
-    expect(stderr).toBe(`pipo: ${directory} does not exist. Give the directory of a model.\n`);
+    expect(stderr).toBe(`pipo: ${directory} does not exist. Give the directory of a model, or a GGUF file.\n`);
   });
 
   test("--verbose adds the stack", async () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { findModel } from "../../../server/src/models/catalogue.js";
+import { findModel } from "../../../server/src/models/findModel.js";
 import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
 import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { PromptBuilder, fullBudget } from "../../../server/src/prompt/build.js";
