@@ -113,6 +113,7 @@ FIXTURES = (
 
 
 def make(fixture: GgufFixture) -> None:
+    """Writes the file, gives the model the values that are stored, and records what it computes."""
     model = randomize(PipoModel(_config(fixture)), fixture.seed).eval()
     generator = np.random.default_rng(fixture.seed)
     writer = GGUFWriter(GGUF_DIR / f"{fixture.name}.gguf", fixture.family)
