@@ -55,7 +55,7 @@ export class Encoder {
     const byteCount = writeUtf8(text, start, end, bytes);
     const symbols = ids.values.subarray(ids.length);
     if (this.table.ignoreMerges) {
-      const whole = idOfBytes(this.table, bytes, byteCount);
+      const whole = idOfBytes(this.table, bytes, 0, byteCount);
       if (whole >= 0) {
         symbols[0] = whole;
         return 1;
