@@ -1,5 +1,5 @@
 import path from "node:path";
-import { type CancellationToken, type Disposable, EventEmitter, l10n, type LogOutputChannel, Uri, workspace } from "vscode";
+import { type CancellationToken, type Disposable, EventEmitter, l10n, LogLevel, type LogOutputChannel, Uri, workspace } from "vscode";
 import {
   CloseAction,
   type ConfigurationMiddleware,
@@ -20,6 +20,7 @@ import {
   type PullProgress,
   type ServerStatus,
   lastTraceRequest,
+  logDetailsNotification,
   modelsRequest,
   pullModelRequest,
   pullProgressNotification,
@@ -27,10 +28,10 @@ import {
   statisticsRequest,
   statusNotification,
 } from "../../server/protocol/messages";
-import { type ServerInitializationOptions, settingsSection } from "../../server/protocol/settings";
+import { offeredSchemes, type ServerInitializationOptions, settingsSection } from "../../server/protocol/settings";
 import type { InlineCompletionMiddleware } from "./inlineCompletion";
 import { RestartPolicy } from "./restartPolicy";
-import { offeredSchemes } from "./settings";
+import { excludePatterns } from "./settings";
 
 /** Where the server program and its packed weights live. The server finds the bundled model itself. */
 export interface ServerPlaces {
@@ -56,6 +57,7 @@ export class LanguageServer implements Disposable {
   readonly onDidPullProgress = this.pullProgressEmitter.event;
 
   private readonly policy = new RestartPolicy();
+  private readonly logLevelListener: Disposable;
   private client: LanguageClient | undefined;
   private restartTimer: NodeJS.Timeout | undefined;
   private currentCondition: ServerCondition = { kind: "notStarted" };
@@ -64,7 +66,9 @@ export class LanguageServer implements Disposable {
     private readonly places: ServerPlaces,
     private readonly log: LogOutputChannel,
     private readonly inlineCompletion: InlineCompletionMiddleware,
-  ) {}
+  ) {
+    this.logLevelListener = log.onDidChangeLogLevel(() => this.tellLogLevel());
+  }
 
   get condition(): ServerCondition {
     return this.currentCondition;
@@ -128,6 +132,7 @@ export class LanguageServer implements Disposable {
 
   dispose(): void {
     void this.stop();
+    this.logLevelListener.dispose();
     this.pullProgressEmitter.dispose();
     this.conditionEmitter.dispose();
   }
@@ -159,6 +164,7 @@ export class LanguageServer implements Disposable {
     });
     try {
       await client.start();
+      this.tellLogLevel();
       if (this.client === client && this.currentCondition.kind === "starting") this.become({ kind: "running", status: null });
     } catch (error) {
       this.log.error(`the language server did not start: ${String(error)}`);
@@ -185,7 +191,7 @@ export class LanguageServer implements Disposable {
   private createClient(): LanguageClient {
     const run = { module: this.places.serverModule, transport: TransportKind.ipc };
     const serverOptions: ServerOptions = { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } };
-    const initializationOptions: ServerInitializationOptions = { cacheDir: this.places.cache };
+    const initializationOptions: ServerInitializationOptions = { cacheDir: this.places.cache, status: true };
     const clientOptions: LanguageClientOptions = {
       documentSelector: offeredSchemes.map((scheme) => ({ scheme })),
       initializationOptions,
@@ -210,6 +216,13 @@ export class LanguageServer implements Disposable {
     });
   }
 
+  /** Details of every request are sent while somebody can see them. */
+  private tellLogLevel(): void {
+    const { logLevel } = this.log;
+    const on = logLevel === LogLevel.Trace || logLevel === LogLevel.Debug;
+    void this.client?.sendNotification(logDetailsNotification.method, { on }).catch(() => undefined);
+  }
+
   private become(condition: ServerCondition): void {
     this.currentCondition = condition;
     this.conditionEmitter.fire(condition);
@@ -223,15 +236,16 @@ export function serverPlaces(extensionUri: Uri, storageUri: Uri): ServerPlaces {
   };
 }
 
-/** The library asks by resource alone and would miss `"[python]": {…}`: the document's language is added here. */
+/** The library asks by resource alone and would miss `"[python]": {…}` and what a folder adds to a list: both are added here. */
 const answerPerLanguage: NonNullable<ConfigurationMiddleware["configuration"]> = (params, token, next) => {
   const answers = next(params, token);
   if (!Array.isArray(answers)) return answers;
   return answers.map((answer: unknown, index) => {
     const item = params.items[index];
     if (item?.section !== settingsSection || item.scopeUri === undefined) return answer;
-    const document = workspace.textDocuments.find((open) => open.uri.toString() === Uri.parse(item.scopeUri ?? "").toString());
-    if (document === undefined) return answer;
-    return JSON.parse(JSON.stringify(workspace.getConfiguration(undefined, document).get(settingsSection)));
+    const uri = Uri.parse(item.scopeUri);
+    const scope = workspace.textDocuments.find((open) => open.uri.toString() === uri.toString()) ?? uri;
+    const settings = JSON.parse(JSON.stringify(workspace.getConfiguration(undefined, scope).get(settingsSection)));
+    return { ...settings, completion: { ...settings?.completion, exclude: excludePatterns(scope) } };
   });
 };

@@ -1,14 +1,21 @@
-import { ConfigurationTarget, type TextDocument, type WorkspaceConfiguration, workspace } from "vscode";
-import { settingsSection } from "../../server/protocol/settings";
+import { ConfigurationTarget, type TextDocument, type Uri, type WorkspaceConfiguration, workspace } from "vscode";
+import { offeredSchemes, settingsSection } from "../../server/protocol/settings";
 
 const enabledKey = "completion.enabled";
 const modelPathKey = "model.path";
 
-/** Kinds of documents in which suggestions are offered: files here or on a virtual file system, and new ones. */
-export const offeredSchemes: readonly string[] = ["file", "untitled", "vscode-vfs", "vscode-test-web"];
-
 export function isOffered(document: TextDocument): boolean {
   return offeredSchemes.includes(document.uri.scheme);
+}
+
+/**
+ * Patterns of files that are never read: the user's own list, or else the default one, and what workspace and folder add. A
+ * folder that somebody else made cannot take a pattern away.
+ */
+export function excludePatterns(scope: TextDocument | Uri): readonly string[] {
+  const found = workspace.getConfiguration(settingsSection, scope).inspect("completion.exclude");
+  const lists = [found?.globalValue ?? found?.defaultValue, found?.workspaceValue, found?.workspaceFolderValue];
+  return [...new Set(lists.flatMap((list) => (Array.isArray(list) ? (list as string[]) : [])))];
 }
 
 /** The switch as it applies to this document: language overrides count, excluded files are the server's business. */

@@ -115,6 +115,12 @@ export const emptyReasonText: Readonly<Record<EmptyReason, string>> = {
  */
 export const suggestionAcceptedCommand = "pipo.suggestionAccepted";
 
+/**
+ * Client to server: whether details of every request are to be logged, because somebody can see them. Off until it is sent;
+ * an editor that traces instead (`$/setTrace`) gets them as `$/logTrace`.
+ */
+export const logDetailsNotification: NotificationName<{ readonly on: boolean }> = { method: "pipo/logDetails" };
+
 /** Client to server: load the model again, with the settings as they are now. Answers when that has begun. */
 export const restartEngineRequest: RequestName<null, null> = { method: "pipo/restartEngine" };
 
@@ -229,7 +235,7 @@ export interface ListedModel {
 export type ModelAbility = "completion" | "chat" | "thinking";
 
 export interface ModelFit {
-  readonly kind: "well" | "tight" | "tooLarge";
+  readonly kind: "well" | "slow" | "tight" | "tooLarge";
   /** For example "too large for this machine: needs 6.0 GB, 4.0 GB free". */
   readonly words: string;
 }

@@ -77,12 +77,27 @@ export type EngineStart = "background" | "firstRequest";
 /** Name of the settings section. */
 export const settingsSection = "pipo";
 
+/**
+ * Kinds of documents in which suggestions are offered: files here, on a virtual or a remote file system, new ones, and cells
+ * of notebooks. An editor's own kinds that are not among them are logs, consoles, input boxes and settings.
+ */
+export const offeredSchemes: readonly string[] = [
+  "file",
+  "untitled",
+  "vscode-vfs",
+  "vscode-remote",
+  "vscode-test-web",
+  "vscode-notebook-cell",
+];
+
 /** What a client may send as `initializationOptions`; everything is optional. */
 export interface ServerInitializationOptions {
   /** Directory of the bundled model, for clients that install it elsewhere than beside the server. */
   readonly bundledModelPath?: string;
   /** Directory for packed weights; without it the user's cache directory is taken. */
   readonly cacheDir?: string;
+  /** Send `pipo/status`: absent or false for clients that would show it as a message they do not know. */
+  readonly status?: boolean;
   /** Settings to start from, any part of {@link PipoSettings}. */
   readonly settings?: DeepPartial<PipoSettings>;
 }

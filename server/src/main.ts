@@ -1,6 +1,5 @@
 import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
-import { measureReadBandwidth } from "./engine/bandwidth.js";
 import { loadModel } from "./engine/engine.js";
 import { describeMachine } from "./engine/machine.js";
 import { defaultThreads } from "./engine/threads.js";
@@ -15,7 +14,7 @@ import { PipoServer, type ServerHost } from "./server.js";
 
 const host: ServerHost = {
   version: packageVersion(),
-  completion: { measureReadBandwidth, resolveLink: realPathOf },
+  resolveLink: realPathOf,
   modelsDirectory: defaultModelsDirectory(),
   describeMachine: ({ cacheDir }, threads) => describeMachine(cacheDir ?? defaultCacheDirectory(), threads),
   openModel: (options): OpenModel => async ({ model, engine }, onProgress) =>

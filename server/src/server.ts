@@ -1,12 +1,15 @@
 import {
   type Connection,
   DidChangeConfigurationNotification,
+  ErrorCodes,
   type InitializeParams,
   type InitializeResult,
+  ResponseError,
   TextDocumentSyncKind,
 } from "vscode-languageserver/node";
 import {
   lastTraceRequest,
+  logDetailsNotification,
   modelsRequest,
   pullModelRequest,
   type PullModelParams,
@@ -17,24 +20,25 @@ import {
   suggestionAcceptedCommand,
 } from "../protocol/messages.js";
 import { type ServerInitializationOptions, settingsSection } from "../protocol/settings.js";
-import { ModelManager } from "./models/modelManager.js";
-import { type CompletionHost, CompletionService } from "./completion/service.js";
+import type { ResolveLink } from "./completion/excludedFiles.js";
+import { CompletionService } from "./completion/service.js";
 import { StatusReporter } from "./completion/statusReporter.js";
+import { messageOf } from "./files.js";
 import { Configuration, type PullSettings } from "./handlers/configuration.js";
-import { followDocuments } from "./handlers/documents.js";
-import { editorLog } from "./handlers/editorLog.js";
+import { OpenDocuments } from "./handlers/documents.js";
+import { EditorLog } from "./handlers/editorLog.js";
+import { parseInitializationOptions } from "./handlers/initializationOptions.js";
 import { handleInlineCompletion } from "./handlers/inlineCompletion.js";
 import { handleModels, handlePullModel, type ModelsHost } from "./handlers/models.js";
-import { messageOf } from "./files.js";
 import type { Logger } from "./log.js";
 import type { Machine } from "./models/fit.js";
-import type { OpenModel } from "./models/modelManager.js";
+import { ModelManager, type OpenModel } from "./models/modelManager.js";
 
 /** What the program gives the server: who it is, and how a model is opened. */
 export interface ServerHost {
   readonly version: string;
-  /** What the machine gives to completion. */
-  readonly completion: CompletionHost;
+  /** Where a document's link leads. */
+  readonly resolveLink?: ResolveLink;
   openModel(options: ServerInitializationOptions, log: Logger): OpenModel;
   /** Folder of downloaded models. */
   readonly modelsDirectory: string;
@@ -44,83 +48,127 @@ export interface ServerHost {
 
 /** Connects an editor with the completion service. Glue only: what a request means is decided in `completion/`. */
 export class PipoServer {
-  private readonly log: Logger;
   private readonly models: ModelManager;
   private readonly service: CompletionService;
   private readonly status: StatusReporter;
+  private readonly documents: OpenDocuments;
+  private readonly choice: ModelsHost;
+  /** Exclude patterns are relative to the folders that are open. */
+  private readonly folders: Set<string>;
+  private prepared: Promise<void> | undefined;
+  private ended = false;
 
   private constructor(
     private readonly connection: Connection,
+    private readonly log: EditorLog,
+    private readonly params: InitializeParams,
     private readonly configuration: Configuration,
     host: ServerHost,
-    openModel: OpenModel,
-    private readonly choice: ModelsHost,
+    options: ServerInitializationOptions,
   ) {
-    this.log = editorLog(connection);
-    this.status = new StatusReporter((status) => this.send(statusNotification.method, status));
-    this.models = new ModelManager(openModel, this.log, (state) => this.status.modelChanged(state));
-    this.service = new CompletionService(this.models, this.status, this.log, host.completion);
+    const publish = wantsStatus(params, options) ? (status: unknown) => this.send(statusNotification.method, status) : () => undefined;
+    this.status = new StatusReporter(publish);
+    this.models = new ModelManager(host.openModel(options, log), log, (state) => this.status.modelChanged(state));
+    this.service = new CompletionService(this.models, this.status, log, {
+      ...(host.resolveLink && { resolveLink: host.resolveLink }),
+      measureReadBandwidth: async (threads) => (await host.describeMachine(options, threads)).readBandwidth ?? 0,
+    });
+    this.choice = {
+      modelsDirectory: host.modelsDirectory,
+      describeMachine: async () => host.describeMachine(options, (await configuration.settingsFor()).engine.threads),
+      sendProgress: (progress) => this.send(pullProgressNotification.method, progress),
+      log,
+    };
+    this.folders = new Set((params.workspaceFolders ?? []).map(({ uri }) => uri));
+    if (this.folders.size === 0 && params.rootUri) this.folders.add(params.rootUri);
+    this.service.setWorkspaceFolders([...this.folders]);
+    this.documents = new OpenDocuments(log, (uri) => {
+      this.service.forget(uri);
+      this.configuration.forget(uri);
+    });
   }
 
-  /** Answers `initialize`, and from then on everything else. */
+  /** Answers `initialize`, once, and from then on everything else. */
   static listen(connection: Connection, host: ServerHost): void {
+    let initialized = false;
     connection.onInitialize((params) => {
-      const options = (params.initializationOptions ?? {}) as ServerInitializationOptions;
-      const log = editorLog(connection);
+      if (initialized) throw new ResponseError(ErrorCodes.InvalidRequest, "The server has been initialized already.");
+      initialized = true;
+      const log = new EditorLog(connection);
+      const options = parseInitializationOptions(params.initializationOptions, log);
       const configuration = new Configuration(options.settings, pullFrom(connection, params), log);
-      const choice: ModelsHost = {
-        modelsDirectory: host.modelsDirectory,
-        describeMachine: async () => host.describeMachine(options, (await configuration.settingsFor()).engine.threads),
-        sendProgress: (progress) => server.send(pullProgressNotification.method, progress),
-        log,
-      };
-      const server = new PipoServer(connection, configuration, host, host.openModel(options, log), choice);
-      server.register(params);
+      new PipoServer(connection, log, params, configuration, host, options).register();
       return initializeResult(host.version);
     });
     connection.listen();
   }
 
-  private register(params: InitializeParams): void {
-    const { connection, service, configuration } = this;
-    const documents = followDocuments(connection, (uri) => {
-      service.forget(uri);
-      configuration.forget(uri);
-    });
-    connection.languages.inlineCompletion.on((completionParams, token) =>
-      handleInlineCompletion(
+  private register(): void {
+    const { connection, service, configuration, documents } = this;
+    documents.listen(connection);
+    connection.languages.inlineCompletion.on(async (params, token) => {
+      this.refuseAfterEnd();
+      // A client may ask before it says `initialized`, or never say it.
+      void this.prepare();
+      return handleInlineCompletion(
         {
           document: (uri) => documents.get(uri),
           settingsFor: (uri) => configuration.settingsFor(uri),
           complete: (request) => service.complete(request),
         },
-        completionParams,
+        params,
         token,
-      ),
-    );
+      );
+    });
     connection.onExecuteCommand(({ command, arguments: [id] = [] }) => {
+      this.refuseAfterEnd();
       if (command === suggestionAcceptedCommand) service.accepted(String(id));
       return null;
     });
     connection.onRequest(restartEngineRequest.method, () => this.restartEngine());
-    connection.onRequest(lastTraceRequest.method, () => service.lastTrace);
-    connection.onRequest(statisticsRequest.method, () => service.statisticsSnapshot());
-    connection.onRequest(modelsRequest.method, () => handleModels(this.choice));
-    connection.onRequest(pullModelRequest.method, (params: PullModelParams, token) => handlePullModel(this.choice, params, token));
+    connection.onRequest(lastTraceRequest.method, () => (this.refuseAfterEnd(), service.lastTrace));
+    connection.onRequest(statisticsRequest.method, () => (this.refuseAfterEnd(), service.statisticsSnapshot()));
+    connection.onRequest(modelsRequest.method, () => (this.refuseAfterEnd(), handleModels(this.choice)));
+    connection.onRequest(pullModelRequest.method, (params: PullModelParams, token) => {
+      this.refuseAfterEnd();
+      return handlePullModel(this.choice, params, token);
+    });
+    connection.onNotification(logDetailsNotification.method, ({ on }: { readonly on?: unknown }) => {
+      this.log.showsDetails = on === true;
+    });
     connection.onDidChangeConfiguration(({ settings }) => this.settingsChanged(settings));
-    connection.onInitialized(() => this.initialized(params));
+    connection.onInitialized(() => this.initialized());
     connection.onShutdown(() => this.shutdown());
   }
 
-  private async initialized(params: InitializeParams): Promise<void> {
-    if (params.capabilities.workspace?.didChangeConfiguration?.dynamicRegistration) {
-      await this.connection.client.register(DidChangeConfigurationNotification.type, undefined);
+  private async initialized(): Promise<void> {
+    const { workspace } = this.params.capabilities;
+    if (workspace?.didChangeConfiguration?.dynamicRegistration) {
+      // Nothing waits for the answer: a client that never gives one has its suggestions all the same.
+      this.connection.client.register(DidChangeConfigurationNotification.type, undefined).catch((error: unknown) => {
+        this.log.warn(`The editor does not tell when settings change: ${messageOf(error)}`);
+      });
     }
+    this.followFolders();
     this.status.update(/*force=*/ true);
-    await this.prepareModel();
+    await this.prepare();
   }
 
-  /** Hands the model's settings to the keeper, and loads it at once where the settings say so. */
+  private followFolders(): void {
+    if (this.params.capabilities.workspace?.workspaceFolders !== true) return;
+    this.connection.workspace.onDidChangeWorkspaceFolders(({ added, removed }) => {
+      for (const { uri } of removed) this.folders.delete(uri);
+      for (const { uri } of added) this.folders.add(uri);
+      this.service.setWorkspaceFolders([...this.folders]);
+    });
+  }
+
+  private prepare(): Promise<void> {
+    this.prepared ??= this.prepareModel();
+    return this.prepared;
+  }
+
+  /** Hands the model's settings to its manager, and loads it at once where the settings say so. */
   private async prepareModel(): Promise<void> {
     const settings = await this.configuration.settingsFor();
     await this.models.configure(settings);
@@ -130,10 +178,12 @@ export class PipoServer {
   private async settingsChanged(sent: unknown): Promise<void> {
     this.configuration.changed(sent);
     this.service.startAfresh();
-    await this.prepareModel();
+    this.prepared = this.prepareModel();
+    await this.prepared;
   }
 
   private async restartEngine(): Promise<null> {
+    this.refuseAfterEnd();
     this.service.startAfresh();
     await this.models.unload();
     void this.models.ready();
@@ -141,8 +191,13 @@ export class PipoServer {
   }
 
   private async shutdown(): Promise<void> {
+    this.ended = true;
     this.service.startAfresh();
-    await this.models.unload();
+    await this.models.end();
+  }
+
+  private refuseAfterEnd(): void {
+    if (this.ended) throw new ResponseError(ErrorCodes.InvalidRequest, "The server has been shut down.");
   }
 
   /** An editor that is gone is no reason to fail. */
@@ -153,6 +208,12 @@ export class PipoServer {
   }
 }
 
+/** Editors show a message that they do not know as a warning, so it goes to those that asked for it. */
+function wantsStatus({ capabilities }: InitializeParams, { status }: ServerInitializationOptions): boolean {
+  const experimental = capabilities.experimental as { readonly pipoStatus?: unknown } | null | undefined;
+  return status ?? experimental?.pipoStatus === true;
+}
+
 function initializeResult(version: string): InitializeResult {
   return {
     capabilities: {
@@ -160,6 +221,7 @@ function initializeResult(version: string): InitializeResult {
       textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Incremental },
       inlineCompletionProvider: true,
       executeCommandProvider: { commands: [suggestionAcceptedCommand] },
+      workspace: { workspaceFolders: { supported: true, changeNotifications: true } },
     },
     serverInfo: { name: "pipo", version },
   };

@@ -86,7 +86,7 @@ export class ServerProcess {
       processId: process.pid,
       rootUri: null,
       capabilities: { workspace, textDocument: { inlineCompletion: {} } },
-      initializationOptions,
+      initializationOptions: { status: true, ...initializationOptions },
     });
     await connection.sendNotification("initialized", {});
     return server;

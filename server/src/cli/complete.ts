@@ -57,9 +57,11 @@ export function completeCommand(): Command {
 
 async function complete(place: string, flags: CompleteFlags): Promise<void> {
   const { file, line, column } = parsePlace(place);
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  const read = await readFile(file, "utf8").catch((error: unknown) => {
     throw ioError(file, error);
   });
+  // Editors show no byte order mark, and count none.
+  const text = read.replace(/^\ufeff/, "");
   const offset = offsetOf(text, line, column, file);
   const { settings, problems } = parseSettings(settingsOf(flags));
   if (problems[0] !== undefined) throw new UsageError(problems[0]);
@@ -153,15 +155,13 @@ export function parsePlace(place: string): { file: string; line: number; column:
   return { file: path.resolve(match[1]!), line, column };
 }
 
-/** Offset in UTF-16 units. A column behind the end of its line is an error rather than a guess. */
+/** Offset in UTF-16 units; lines end as the server counts them. A column behind the end of its line is an error rather than a guess. */
 export function offsetOf(text: string, line: number, column: number, file: string): number {
-  let start = 0;
-  for (let current = 1; current < line; current++) {
-    const end = text.indexOf("\n", start);
-    if (end < 0) throw new UsageError(`${file} has ${current} lines; there is no line ${line}.`);
-    start = end + 1;
-  }
-  const length = /^[^\r\n]*/.exec(text.slice(start))![0].length;
+  const lineBreaks = [...text.matchAll(/\r\n|\n|\r/g)];
+  if (line > lineBreaks.length + 1) throw new UsageError(`${file} has ${lineBreaks.length + 1} lines; there is no line ${line}.`);
+  const before = lineBreaks[line - 2];
+  const start = before === undefined ? 0 : before.index + before[0].length;
+  const length = (lineBreaks[line - 1]?.index ?? text.length) - start;
   if (column > length + 1)
     throw new UsageError(`Line ${line} of ${file} has ${length} characters; the last column is ${length + 1}.`);
   return start + column - 1;

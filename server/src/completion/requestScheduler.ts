@@ -13,12 +13,12 @@ export class RequestScheduler {
 
   /**
    * Runs `answer` with a signal that aborts, with a {@link Withdrawal} as its reason, when a newer request
-   * for the same document arrives or the editor withdraws this one.
+   * for the same document arrives, its text changes or the editor withdraws this one.
    */
   async admit<T>(uri: string, editorSignal: AbortSignal, answer: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.newest.get(uri)?.abort("superseded" satisfies Withdrawal);
     const controller = new AbortController();
-    const withdraw = (): void => controller.abort("cancelled" satisfies Withdrawal);
+    const withdraw = (): void => controller.abort(withdrawalOf(editorSignal));
     this.newest.set(uri, controller);
     if (editorSignal.aborted) withdraw();
     editorSignal.addEventListener("abort", withdraw, { once: true });

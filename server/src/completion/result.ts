@@ -8,7 +8,7 @@ export interface CompletionRequest extends DocumentPlace {
   /** True when the user asked, false when typing did. */
   readonly invoked: boolean;
   readonly settings: PipoSettings;
-  /** Aborted when the editor withdraws the request. */
+  /** Aborted when the editor withdraws the request, or with the reason `superseded` when the text changes. */
   readonly signal: AbortSignal;
 }
 

@@ -1,5 +1,5 @@
 import type { CompletionStatistics, CompletionTrace, GenerationTrace } from "../../protocol/messages.js";
-import type { PipoSettings } from "../../protocol/settings.js";
+import { offeredSchemes, type PipoSettings } from "../../protocol/settings.js";
 import type { DecodeMode } from "../engine/addon.js";
 import { messageOf } from "../files.js";
 import type { Logger } from "../log.js";
@@ -22,8 +22,8 @@ import { describeTrace, TraceRecorder } from "./trace.js";
 import { extentOf, refusalByTrigger } from "./trigger.js";
 import { TypedAsSuggested } from "./typedAsSuggested.js";
 
-/** Documents of these schemes are logs, consoles and input boxes. */
-const otherSchemes = /^(?:output|debug|comment|git|search-editor|vscode-(?!remote|vfs|userdata|notebook-cell)[a-z-]*):/i;
+/** Documents of these schemes are logs, consoles and input boxes, and so are an editor's own kinds that are not offered. */
+const otherSchemes = /^(?:output|debug|comment|git|search-editor|vscode|vscode-[a-z-]*)$/;
 
 /** What the machine gives to completion; everything may be absent, for less exact defaults. */
 export interface CompletionHost {
@@ -116,7 +116,7 @@ export class CompletionService {
 
   private async refusal({ document, settings }: CompletionRequest): Promise<EmptyResult | undefined> {
     if (!settings.completion.enabled) return empty("disabled", `pipo.completion.enabled, ${document.languageId}`);
-    if (otherSchemes.test(document.uri)) return empty("notTextDocument");
+    if (!isTextDocument(document.uri)) return empty("notTextDocument");
     const pattern = await this.excluded.matchingPattern(document.uri, settings.completion.exclude);
     return pattern === undefined ? undefined : empty("excludedFile", pattern);
   }
@@ -212,6 +212,11 @@ export class CompletionService {
     const { state } = this.models;
     return empty("engineFailed", state.kind === "failed" ? state.message : undefined);
   }
+}
+
+function isTextDocument(uri: string): boolean {
+  const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(uri)?.[0].toLowerCase() ?? "";
+  return offeredSchemes.includes(scheme) || !otherSchemes.test(scheme);
 }
 
 function ruleFor({ settings }: CompletionRequest, context: DocumentContext): ExtentRule {

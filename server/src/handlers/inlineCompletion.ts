@@ -25,14 +25,14 @@ export async function handleInlineCompletion(
   params: InlineCompletionParams,
   token: CancellationToken,
 ): Promise<InlineCompletionItem[] | null> {
-  const { uri } = params.textDocument;
-  const withdrawn = abortSignalOf(token);
-  const settings = await host.settingsFor(uri);
-  // Read after every wait: the document may have changed, or be gone.
-  const document = host.document(uri);
+  const document = host.document(params.textDocument.uri);
   if (document === undefined) return null;
+  const withdrawn = AbortSignal.any([abortSignalOf(token), document.changed]);
+  const settings = await host.settingsFor(document.uri);
+  // The position of the request means nothing in a text that has changed meanwhile, and neither does the answer.
+  if (document.changed.aborted) return null;
   const result = await host.complete(toRequest(document, params, settings, withdrawn));
-  return result.kind === "suggestion" ? [toItem(document, result.suggestion)] : null;
+  return result.kind === "suggestion" && !document.changed.aborted ? [toItem(document, result.suggestion)] : null;
 }
 
 export function toRequest(

@@ -451,6 +451,16 @@ describe("card", () => {
     });
   });
 
+  test.each([
+    ["pipo.json", { name: "x", stopTokenIds: [2 ** 31] }, "badConfig", /token 2147483648 is to end a text, but the vocabulary has 320/],
+    ["generation_config.json", { eos_token_id: 320 }, "badConfig", /token 320 is to end a text/],
+    ["pipo.json", { name: "x", contextPairs: 3 }, "badFile", /pipo\.json: contextPairs/],
+  ])("%s with %j is refused at load, not at each request", async (file, content, code, message) => {
+    const directory = copyOfGolden("tiny-08b");
+    writeFileSync(path.join(directory, file), JSON.stringify(content));
+    await expect(describeModel(directory)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
   test("a model for pairs without any PAD says where to add it", async () => {
     const directory = copyOfGolden("tiny-08b");
     editJson(path.join(directory, "config.json"), (config) => delete config["pad_token_id"]);

@@ -82,6 +82,11 @@ describe("line and column lead to an offset", () => {
     expect(() => offsetOf(text, line, column, "f")).toThrow(message);
   });
 
+  test("lines end as editors count them", () => {
+    expect(offsetOf("ab\rcd\r\nef", 3, 2, "f")).toBe(8);
+    expect(() => offsetOf("ab\rcd", 3, 1, "f")).toThrow(/f has 2 lines/);
+  });
+
   test("an empty file has one place", () => {
     expect(offsetOf("", 1, 1, "f")).toBe(0);
   });

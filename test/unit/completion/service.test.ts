@@ -86,6 +86,8 @@ describe("an empty answer says why", () => {
     ["disabled", "x = █", { completion: { enabled: false } }],
     ["excludedFile", "x = █", { uri: "file:///home/me/.env.local" }],
     ["notTextDocument", "x = █", { uri: "output:tasks" }],
+    ["notTextDocument", "x = █", { uri: "vscode-userdata:/settings.json" }],
+    ["notTextDocument", "x = █", { uri: "vscode-interactive-input:/1" }],
     ["emptyDocument", "  \n█\n", {}],
     ["midWord", "cons█ole", {}],
     ["midLine", "x = █y + 1", {}],
@@ -102,6 +104,11 @@ describe("an empty answer says why", () => {
     const result = await says("1").complete("x = █", { uri: "file:///srv/tls/server.KEY" });
     expect(result).toEqual({ kind: "empty", reason: "excludedFile", detail: "**/*.key" });
   });
+
+  it.each(["file:///a.py", "untitled:Untitled-1", "vscode-test-web://mount/a.py", "vscode-notebook-cell:/p/n.ipynb#W0", "sftp://h/a.py"])(
+    "is not given for %s",
+    async (uri) => expect(await says("1").text("x = █", { uri })).toBe("1"),
+  );
 
   it("does not exclude ordinary sources with telling names", async () => {
     for (const name of ["id_generator.ts", "config.yaml", "environment.ts", "keys.ts", "settings.json"]) {

@@ -122,6 +122,6 @@ describe("the format of a model", () => {
   });
 
   it("is refused in words where the card names one that nobody knows, without its characters of control", () => {
-    expect(chosen({ fimFormat: "up\u001b[31mside" })).toMatch(/"up \[31mside"\. Known are joined, spm, qwen/);
+    expect(chosen({ fimFormat: "up\u001b[31mside" })).toMatch(/"up\[31mside"\. Known are joined, spm, qwen/);
   });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { TextDocument } from "vscode-languageserver-textdocument";
-import { openDocument } from "../../../server/src/handlers/documents.js";
 import { EditedText } from "../../../server/src/handlers/editedText.js";
 
 /** Repeatable numbers below `limit`. */
@@ -53,16 +52,6 @@ describe("a text in pieces", () => {
     text.replace(0, 0, "c\n");
     expect([text.length, text.lineCount, text.positionAt(2)]).toEqual([2, 2, { line: 1, character: 0 }]);
   });
-});
-
-it("follows an editor's changes, whole and in part", () => {
-  let document = openDocument.create("u", "x", 1, "one\ntwo");
-  const start = { line: 1, character: 0 };
-  const end = { line: 1, character: 3 };
-  document = openDocument.update(document, [{ range: { start, end }, text: "2" }, { range: { start, end: start }, text: ">" }], 2);
-  expect([document.text.slice(0), document.version]).toEqual(["one\n>2", 2]);
-  document = openDocument.update(document, [{ text: "new" }, { range: { start: end, end: start }, text: "!" }], 3);
-  expect(document.text.slice(0)).toBe("new!");
 });
 
 it("a keystroke in 10 MB costs little", () => {

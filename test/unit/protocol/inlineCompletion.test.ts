@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { CancellationTokenSource, type InlineCompletionParams, InlineCompletionTriggerKind, type Position } from "vscode-languageserver/node";
 import type { CompletionRequest, CompletionResult } from "../../../server/src/completion/result.js";
 import { defaultSettings } from "../../../server/src/config/config.js";
-import { openDocument } from "../../../server/src/handlers/documents.js";
+import { OpenDocuments } from "../../../server/src/handlers/documents.js";
+import { silentLogger } from "../../../server/src/log.js";
 import { handleInlineCompletion } from "../../../server/src/handlers/inlineCompletion.js";
 
 const uri = "file:///a.ts";
@@ -16,10 +17,11 @@ class Asked {
   ) {}
 
   async items(position: Position, context: Partial<InlineCompletionParams["context"]> = {}, source = new CancellationTokenSource()) {
-    const document = openDocument.create(uri, "typescript", 3, this.text);
+    const documents = new OpenDocuments(silentLogger, () => undefined);
+    documents.opened({ textDocument: { uri, languageId: "typescript", version: 3, text: this.text } });
     const params = { textDocument: { uri }, position, context: { triggerKind: InlineCompletionTriggerKind.Automatic, ...context } };
     const host = {
-      document: (wanted: string) => (wanted === uri ? document : undefined),
+      document: (wanted: string) => documents.get(wanted),
       settingsFor: async () => defaultSettings,
       complete: async (request: CompletionRequest) => ((this.request = request), this.answer),
     };
