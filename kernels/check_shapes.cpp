@@ -11,6 +11,13 @@ bool valid_matrix(const PackedMatrix& matrix) {
 
 }  // namespace
 
+Status check_packing(WeightType type, int group, int n, int k, int first_row, int n_rows) {
+  const bool rows_fit = first_row >= 0 && n_rows >= 0 && n_rows <= n - first_row;
+  if (packed_bytes(type, group, n, k) == 0 || !rows_fit) return Status::kBadShape;
+  // A panel is written at once: only the matrix's last one may be incomplete.
+  return ok_if(first_row % kPanelRows == 0 && (n_rows % kPanelRows == 0 || first_row + n_rows == n));
+}
+
 Status check_matmul(std::int64_t x_stride, std::int32_t m, const MatmulTerm* terms, std::int32_t n_terms) {
   if (m < 0 || n_terms <= 0) return Status::kBadShape;
   for (int t = 0; t < n_terms; ++t) {

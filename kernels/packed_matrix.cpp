@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/check_shapes.h"
 #include "kernels/packed_layout.h"
+#include "kernels/stored_block.h"
 
 namespace pipo::kernels {
 namespace {
@@ -24,9 +26,16 @@ bool valid(WeightType type, int group, int n, int k) {
     case WeightType::kInt8:
     case WeightType::kInt4:
       return group == 32 || group == 64;
+    case WeightType::kQ8:
+    case WeightType::kQ5:
+    case WeightType::kQ4:
+      return group == kBlock;
   }
   return false;
 }
+
+/// kQ8, kQ5, kQ4: scales in f16, and numbers as other programs' block formats have them.
+bool is_stored_block(WeightType type) { return type >= WeightType::kQ8; }
 
 std::uint16_t to_bf16(float x) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
@@ -172,6 +181,12 @@ void pack_quantised_row(WeightType type, int group, int k, const float* w, std::
   }
 }
 
+void pack_stored_row(WeightType type, int k, const float* w, std::uint8_t* panel, int row) {
+  for (int first = 0; w != nullptr && first < k; first += kBlock) {
+    put_block(type, panel, first / kBlock, row, round_block(type, w + first, k - first < kBlock ? k - first : kBlock));
+  }
+}
+
 void pack_float_row(WeightType type, int k, const float* w, std::uint8_t* panel, int row) {
   const int k_padded = layout::padded_k(k);
   for (int i = 0; i < k_padded; ++i) {
@@ -212,6 +227,15 @@ void unpack_quantised_row(const PackedMatrix& matrix, const std::uint8_t* panel,
   }
 }
 
+void unpack_stored_row(const PackedMatrix& matrix, const std::uint8_t* panel, int row, float* out) {
+  for (int first = 0; first < matrix.k; first += kBlock) {
+    float values[kBlock];
+    unpack_block(matrix.type, panel, first / kBlock, row, values);
+    const int count = matrix.k - first < kBlock ? matrix.k - first : kBlock;
+    std::memcpy(out + first, values, sizeof(float) * count);
+  }
+}
+
 void unpack_float_row(const PackedMatrix& matrix, const std::uint8_t* panel, int row, float* out) {
   for (int i = 0; i < matrix.k; ++i) {
     if (matrix.type == WeightType::kF32) {
@@ -233,12 +257,8 @@ std::int64_t packed_bytes(WeightType type, int group, int n, int k) {
 }
 
 Status pack_rows(WeightType type, int group, int n, int k, int first_row, int n_rows, const float* rows, void* packed) {
-  if (!valid(type, group, n, k) || first_row < 0 || first_row % kPanelRows != 0 || n_rows < 0 ||
-      n_rows > n - first_row) {
-    return Status::kBadShape;
-  }
-  // A panel is written at once: only the matrix's last one may be incomplete.
-  if (n_rows % kPanelRows != 0 && first_row + n_rows != n) return Status::kBadShape;
+  const Status shapes = check_packing(type, group, n, k, first_row, n_rows);
+  if (shapes != Status::kOk) return shapes;
   const std::int64_t panel_bytes = layout::panel_bytes(type, group, layout::padded_k(k));
   const int end = (n_rows + kPanelRows - 1) / kPanelRows * kPanelRows;
   std::memset(static_cast<std::uint8_t*>(packed) + first_row / kPanelRows * panel_bytes, 0,
@@ -246,7 +266,9 @@ Status pack_rows(WeightType type, int group, int n, int k, int first_row, int n_
   for (int i = 0; i < end; ++i) {
     const float* row = i < n_rows ? rows + static_cast<std::int64_t>(i) * k : nullptr;
     std::uint8_t* panel = static_cast<std::uint8_t*>(packed) + (first_row + i) / kPanelRows * panel_bytes;
-    if (layout::is_quantised(type)) {
+    if (is_stored_block(type)) {
+      pack_stored_row(type, k, row, panel, i % kPanelRows);
+    } else if (layout::is_quantised(type)) {
       pack_quantised_row(type, group, k, row, panel, i % kPanelRows);
     } else {
       pack_float_row(type, k, row, panel, i % kPanelRows);
@@ -261,7 +283,9 @@ Status unpack_row(const PackedMatrix& matrix, int row, float* out) {
   }
   const std::int64_t panel_bytes = layout::panel_bytes(matrix.type, matrix.group, layout::padded_k(matrix.k));
   const std::uint8_t* panel = static_cast<const std::uint8_t*>(matrix.data) + row / kPanelRows * panel_bytes;
-  if (layout::is_quantised(matrix.type)) {
+  if (is_stored_block(matrix.type)) {
+    unpack_stored_row(matrix, panel, row % kPanelRows, out);
+  } else if (layout::is_quantised(matrix.type)) {
     unpack_quantised_row(matrix, panel, row % kPanelRows, out);
   } else {
     unpack_float_row(matrix, panel, row % kPanelRows, out);

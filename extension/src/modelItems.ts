@@ -16,9 +16,9 @@ export function modelItems({ models, recommended }: ModelList, current: string):
   const section = (label: string, members: readonly ListedModel[]): readonly ModelItem[] =>
     members.length === 0 ? [] : [separator(label), ...members.map((model) => itemOf(model, isCurrent(model, current)))];
   return [
-    ...section(l10n.t("Recommended for this machine"), models.filter(isRecommended)),
+    ...section(l10n.t("Recommended"), models.filter(isRecommended)),
     ...section(l10n.t("Other models"), inGroup("catalogue")),
-    ...section(l10n.t("Already on this machine"), inGroup("found")),
+    ...section(l10n.t("On this machine"), inGroup("found")),
     ...section(l10n.t("Comes with PIPO"), inGroup("bundled")),
     separator(""),
     { label: `$(folder-opened) ${l10n.t("Browse for a Folder or GGUF File…")}`, choice: { kind: "browse" } },
@@ -39,14 +39,19 @@ function isCurrent({ setting, path }: ListedModel, current: string): boolean {
 }
 
 function itemOf(model: ListedModel, isInUse: boolean): ModelItem {
-  const { title, path } = model;
+  const { path } = model;
   const icon = isInUse ? "$(check)" : path === null ? "$(cloud-download)" : "$(chip)";
   return {
-    label: `${icon} ${labelText(title)}`,
+    label: `${icon} ${labelText(nameOf(model))}`,
     description: factsOf(model, isInUse).join(" · "),
     detail: detailOf(model),
     choice: { kind: "model", model },
   };
+}
+
+/** Of a file its own name; its folders stand in the line below. */
+function nameOf({ group, title }: ListedModel): string {
+  return group === "found" && title.endsWith(".gguf") ? title.slice(title.lastIndexOf("/") + 1) : title;
 }
 
 function factsOf({ bytes, licence, program, path, group }: ListedModel, isInUse: boolean): readonly string[] {
@@ -61,11 +66,11 @@ function factsOf({ bytes, licence, program, path, group }: ListedModel, isInUse:
 /** What it is good for and how it would do here; of found models, where they lie. */
 function detailOf({ group, abilities, fit, expected, path }: ListedModel): string {
   if (group === "bundled") return l10n.t("Small and calm: works at once, without a network");
-  if (group === "found") return [...(fit === null ? [] : [fit.words]), labelText(path ?? "", 200)].join(" · ");
   return [
     ...(abilities.length === 0 ? [] : [abilities.map(abilityInWords).join(l10n.t(" and "))]),
     ...(fit === null ? [] : [fit.words]),
-    ...(expected === null ? [] : [l10n.t("about {0} tokens per second", Math.max(1, Math.round(expected.tokensPerSecond)))]),
+    ...(expected === null ? [] : [l10n.t("about {0} tokens/s", Math.max(1, Math.round(expected.tokensPerSecond)))]),
+    ...(group === "found" ? [labelText(path ?? "", 200)] : []),
   ].join(" · ");
 }
 

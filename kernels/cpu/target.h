@@ -18,9 +18,10 @@ namespace pipo::kernels::cpu {
 /// 32 inputs of one row, rounded to int8. All that a kernel needs of them lies together.
 struct QuantizedBlock {
   std::int8_t q[32];         ///< in [-127, 127]
-  float scale;               ///< x ~ scale * q
+  float scale;               ///< x ~ scale * q; NaN if an input is not finite
   std::int32_t int8_offset;  ///< -128 * sum(q), for int8 weights that are read with 128 added
   std::int32_t int4_offset;  ///< -8 * sum(q), for int4 weights, which are stored with 8 added
+  float scaled_sum;          ///< scale * sum(q), for weights with a minimum
 };
 
 /// The rows of one matmul's input in the forms that kernels read, each padded with zeros to `k_padded`.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/check_shapes.h"
+#include "kernels/packed_layout.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace pipo::kernels {
@@ -15,15 +16,21 @@ void quantise_activations(const float* x, int k, float* out) {
   for (int begin = 0; begin < k; begin += kActivationGroup) {
     const int end = std::min(k, begin + kActivationGroup);
     float largest = 0.0f;
-    for (int i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[i]));
+    bool finite = true;
+    for (int i = begin; i < end; ++i) {
+      largest = std::max(largest, std::fabs(x[i]));
+      finite = finite && std::isfinite(x[i]);
+    }
+    if (!finite) {
+      std::fill(out + begin, out + end, NAN);
+      continue;
+    }
     const bool vanishes = largest < 1e-35f;  // 127 / largest would overflow
     const float scale = vanishes ? 0.0f : largest / 127.0f;
     const float inverse = vanishes ? 0.0f : 127.0f / largest;
     for (int i = begin; i < end; ++i) out[i] = scale * std::nearbyint(x[i] * inverse);
   }
 }
-
-bool is_quantised(WeightType type) { return type == WeightType::kInt8 || type == WeightType::kInt4; }
 
 float dot(const float* a, const float* b, int n) {
   double sum = 0.0;
@@ -34,7 +41,7 @@ float dot(const float* a, const float* b, int n) {
 /// x, x_quantised [m, k], contiguous.
 Status multiply(const MatmulTerm& term, int m, const std::vector<float>& x, const std::vector<float>& x_quantised) {
   const PackedMatrix& w = *term.w;
-  const std::vector<float>& input = is_quantised(w.type) ? x_quantised : x;
+  const std::vector<float>& input = layout::is_quantised(w.type) ? x_quantised : x;
   std::vector<float> row(w.k);
   for (int n = 0; n < w.n; ++n) {
     const Status status = unpack_row(w, n, row.data());

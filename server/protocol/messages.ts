@@ -235,7 +235,7 @@ export interface ListedModel {
 export type ModelAbility = "completion" | "chat" | "thinking";
 
 export interface ModelFit {
-  readonly kind: "well" | "tight" | "tooLarge";
+  readonly kind: "well" | "slow" | "tight" | "tooLarge";
   /** For example "too large for this machine: needs 6.0 GB, 4.0 GB free". */
   readonly words: string;
 }

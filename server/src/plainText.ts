@@ -5,8 +5,8 @@
 export function plainText(text: string, most = 80): string {
   const line = text
     .slice(0, 4 * most)
-    .replace(/[\s\p{Zl}\p{Zp}]+/gu, " ")
-    .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}]/gu, "")
+    .replace(/(?!\s)[\p{Cc}\p{Cf}\p{Cs}\p{Co}]/gu, "")
+    .replace(/\s+/gu, " ")
     .replace(/\](?=[([])/g, "] ")
     .trim();
   return line.length <= most && text.length <= 4 * most ? line : `${line.slice(0, most - 1).trimEnd()}…`;

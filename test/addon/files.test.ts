@@ -103,10 +103,10 @@ describe("the engine believes no description", () => {
     ],
     ["an odd rotation", (m) => ({ ...m, config: { ...m.config, rotaryDim: 7 } }), /badConfig|unsupported/, /./],
     [
-      "another architecture",
-      (m) => ({ ...m, config: { ...m.config, architecture: "llama" as never } }),
-      /unsupported/,
-      /llama/,
+      "norms of another kind",
+      (m) => ({ ...m, config: { ...m.config, normWeight: "squared" as never } }),
+      /badRequest|badConfig|unsupported/,
+      /normWeight.*squared/,
     ],
     [
       "a model larger than memory",

@@ -24,9 +24,12 @@ struct Format {
   const char* name;
 };
 
-constexpr Format kFormats[] = {{WeightType::kF32, 0, "f32"},        {WeightType::kBf16, 0, "bf16"},
-                               {WeightType::kInt8, 32, "int8 g32"}, {WeightType::kInt8, 64, "int8 g64"},
-                               {WeightType::kInt4, 32, "int4 g32"}, {WeightType::kInt4, 64, "int4 g64"}};
+constexpr Format kFormats[] = {
+    {WeightType::kF32, 0, "f32"},        {WeightType::kBf16, 0, "bf16"},      {WeightType::kInt8, 32, "int8 g32"},
+    {WeightType::kInt8, 64, "int8 g64"}, {WeightType::kInt4, 32, "int4 g32"}, {WeightType::kInt4, 64, "int4 g64"},
+    {WeightType::kQ8, 32, "Q8"},         {WeightType::kQ5, 32, "Q5"},         {WeightType::kQ4, 32, "Q4"}};
+
+bool is_quantised(WeightType type) { return type != WeightType::kF32 && type != WeightType::kBf16; }
 
 struct Matrix {
   AlignedBytes bytes;
@@ -34,8 +37,7 @@ struct Matrix {
   std::vector<std::vector<float>> rows;  ///< as unpack_row gives them
 };
 
-Matrix random_matrix(Format format, int n, int k, Random& random) {
-  const std::vector<float> values = random.normal(static_cast<std::size_t>(n) * k, 0.1f);
+Matrix pack_matrix(Format format, int n, int k, const std::vector<float>& values) {
   Matrix matrix;
   matrix.bytes = AlignedBytes(packed_bytes(format.type, format.group, n, k));
   CHECK(pack_rows(format.type, format.group, n, k, 0, n, values.data(), matrix.bytes.data()) == Status::kOk);
@@ -43,6 +45,10 @@ Matrix random_matrix(Format format, int n, int k, Random& random) {
   matrix.rows.assign(n, std::vector<float>(k));
   for (int i = 0; i < n; ++i) CHECK(unpack_row(matrix.packed, i, matrix.rows[i].data()) == Status::kOk);
   return matrix;
+}
+
+Matrix random_matrix(Format format, int n, int k, Random& random) {
+  return pack_matrix(format, n, k, random.normal(static_cast<std::size_t>(n) * k, 0.1f));
 }
 
 /// x [k] in blocks of 32 as whole multiples of max|x| / 127.
@@ -60,7 +66,7 @@ std::vector<double> round_to_int8(const float* x, int k) {
 }
 
 std::vector<double> input_as_seen(WeightType type, const float* x, int k) {
-  if (type == WeightType::kInt8 || type == WeightType::kInt4) return round_to_int8(x, k);
+  if (is_quantised(type)) return round_to_int8(x, k);
   return std::vector<double>(x, x + k);
 }
 
@@ -270,10 +276,59 @@ TEST("largest weights and inputs do not overflow") {
   });
 }
 
+/// Q5 and Q4 have their largest numbers where all weights but one are the group's largest.
+TEST("the largest numbers of every block do not overflow") {
+  for_each_backend([](Backend& backend) {
+    for (const Format format : kFormats) {
+      for (const int m : {1, 7, 40}) {
+        constexpr int kInputs = 256, kOutputs = 48;
+        std::vector<float> values(kInputs * kOutputs, 0.5f);
+        for (int i = 0; i < kInputs * kOutputs; i += 32) values[i] = -0.5f;
+        Term term;
+        term.matrix = pack_matrix(format, kOutputs, kInputs, values);
+        term.y.resize(static_cast<std::size_t>(m) * kOutputs);
+        term.y_stride = kOutputs;
+        for (const float sign : {-1.0f, 1.0f}) {
+          const std::vector<float> x(static_cast<std::size_t>(m) * kInputs, sign * 2.0f);
+          const MatmulTerm argument{&term.matrix.packed, nullptr, term.y.data(), kOutputs, false};
+          CHECK(backend.matmul(x.data(), kInputs, m, &argument, 1) == Status::kOk);
+          const Call call{.m = m, .k = kInputs, .widths = {kOutputs}};
+          CHECK_MESSAGE(worst_error(term, call, x, kInputs) <= 1.0, describe(backend.name(), format, call));
+        }
+      }
+    }
+  });
+}
+
+TEST("an input that is not finite makes its row NaN and no other") {
+  for_each_backend([](Backend& backend) {
+    for (const Format format : kFormats) {
+      if (!is_quantised(format.type)) continue;
+      Random random(13);
+      constexpr int kInputs = 96, kOutputs = 20, kRows = 20;
+      const Matrix matrix = random_matrix(format, kOutputs, kInputs, random);
+      std::vector<float> x = random.normal(kRows * kInputs, 1.0f);
+      x[3 * kInputs + 40] = INFINITY;
+      x[11 * kInputs] = -INFINITY;
+      x[12 * kInputs + 95] = NAN;
+      x[15 * kInputs + 1] = 3e38f;
+      std::vector<float> y(kRows * kOutputs);
+      const MatmulTerm argument{&matrix.packed, nullptr, y.data(), kOutputs, false};
+      CHECK(backend.matmul(x.data(), kInputs, kRows, &argument, 1) == Status::kOk);
+      for (int i = 0; i < kRows * kOutputs; ++i) {
+        const int row = i / kOutputs;
+        if (row == 15) continue;  // may overflow
+        CHECK_MESSAGE(std::isnan(y[i]) == (row == 3 || row == 11 || row == 12), format.name);
+      }
+    }
+  });
+}
+
 /// What a prefix cache relies on: quantised weights give each row the same bits, alone or among others.
 TEST("a row's result does not depend on the rows beside it") {
   for_each_backend([](Backend& backend) {
-    for (const Format format : {kFormats[2], kFormats[5]}) {
+    for (const Format format : kFormats) {
+      if (!is_quantised(format.type)) continue;
       Random random(3);
       constexpr int kInputs = 320, kOutputs = 96, kRows = 40;
       const Matrix matrix = random_matrix(format, kOutputs, kInputs, random);

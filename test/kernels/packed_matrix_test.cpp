@@ -1,5 +1,6 @@
 #include "kernels/packed_matrix.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -76,6 +77,34 @@ TEST("int8 is within half a step, int4 within one") {
   }
 }
 
+TEST("Q8 is within half a step of the largest, Q5 and Q4 within half a step of the range") {
+  struct Case {
+    WeightType type;
+    float steps;
+  };
+  Random random(5);
+  for (const Case c : {Case{WeightType::kQ8, 127.0f}, {WeightType::kQ5, 31.0f}, {WeightType::kQ4, 15.0f}}) {
+    for (const int k : {1, 32, 64, 100, 200}) {
+      for (const float middle : {0.0f, 0.3f}) {
+        constexpr int kRows = 37;
+        std::vector<float> values = random.normal(kRows * k, 0.02f);
+        for (float& value : values) value += middle;
+        const std::vector<float> back = unpack(c.type, 32, kRows, k, pack(c.type, 32, kRows, k, values));
+        for (int row = 0; row < kRows; ++row) {
+          for (int i = 0; i < k; ++i) {
+            const auto first = values.begin() + row * k + i / 32 * 32;
+            const auto [low, high] = std::minmax_element(first, first + std::min(32, k - i / 32 * 32));
+            const float largest = std::max(std::fabs(*low), std::fabs(*high));
+            const float range = c.type == WeightType::kQ8 ? largest : *high - *low;
+            const float bound = 0.5f * range / c.steps + largest * 0x1.8p-10f;  // and scales in f16
+            CHECK(std::fabs(back[row * k + i] - values[row * k + i]) <= bound);
+          }
+        }
+      }
+    }
+  }
+}
+
 double squared_error(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0.0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * static_cast<double>(a[i] - b[i]);
@@ -112,14 +141,24 @@ TEST("values on the grid come back exactly") {
     if (group == 64) CHECK(back8 == int8);
     CHECK(unpack(WeightType::kInt4, group, 1, 64, pack(WeightType::kInt4, group, 1, 64, int4)) == int4);
   }
+  std::vector<float> q8, q5, q4;
+  for (int i = 0; i < 64; ++i) {
+    q8.push_back(0.125f * static_cast<float>(i % 32 == 0 ? 127 : 3 * i - 96));
+    q5.push_back(0.5f * static_cast<float>(i * 7 % 32) - 3.0f);
+    q4.push_back(0.25f * static_cast<float>(i * 3 % 16) + 1.0f);
+  }
+  CHECK(unpack(WeightType::kQ8, 32, 1, 64, pack(WeightType::kQ8, 32, 1, 64, q8)) == q8);
+  CHECK(unpack(WeightType::kQ5, 32, 1, 64, pack(WeightType::kQ5, 32, 1, 64, q5)) == q5);
+  CHECK(unpack(WeightType::kQ4, 32, 1, 64, pack(WeightType::kQ4, 32, 1, 64, q4)) == q4);
 }
 
 TEST("rows packed in pieces give the same bytes as packed at once") {
   Random random(4);
   constexpr int kRows = 50, kInputs = 70;
   const std::vector<float> values = random.normal(kRows * kInputs, 1.0f);
-  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
-    const int group = type == WeightType::kInt8 || type == WeightType::kInt4 ? 32 : 0;
+  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4,
+                                WeightType::kQ8, WeightType::kQ5, WeightType::kQ4}) {
+    const int group = type == WeightType::kF32 || type == WeightType::kBf16 ? 0 : 32;
     const AlignedBytes whole = pack(type, group, kRows, kInputs, values);
     AlignedBytes pieces(whole.size());
     std::memset(pieces.data(), 0x5a, pieces.size());  // padding must be written too
@@ -144,6 +183,14 @@ TEST("zero, tiny and damaged weights") {
     CHECK(std::isnan(back[3]) && std::isnan(back[0]));
     CHECK(back[40] == 0.0f);
   }
+  for (const WeightType type : {WeightType::kQ8, WeightType::kQ5, WeightType::kQ4}) {
+    for (const float damage : {INFINITY, -INFINITY, NAN, 1e30f, -1e30f}) {
+      values[3] = damage;
+      const std::vector<float> back = unpack(type, 32, 1, 64, pack(type, 32, 1, 64, values));
+      CHECK(std::isnan(back[3]) && std::isnan(back[0]));
+      CHECK(back[40] == 0.0f);
+    }
+  }
 }
 
 TEST("sizes are whole lines and grow with the bits") {
@@ -152,6 +199,10 @@ TEST("sizes are whole lines and grow with the bits") {
   CHECK(packed_bytes(WeightType::kInt8, 32, 16, 64) == 16 * 64 + 64);
   CHECK(packed_bytes(WeightType::kInt8, 64, 16, 192) == 16 * 192 + 2 * 64);
   CHECK(packed_bytes(WeightType::kInt4, 32, 16, 64) == 16 * 32 + 64);
+  CHECK(packed_bytes(WeightType::kQ8, 32, 16, 64) == 16 * 64 + 64);
+  CHECK(packed_bytes(WeightType::kQ5, 32, 17, 64) == 2 * 2 * 6 * 64);
+  CHECK(packed_bytes(WeightType::kQ4, 32, 16, 65) == 4 * 5 * 64);
+  CHECK(packed_bytes(WeightType::kF32, 0, 1 << 30, 1 << 20) == std::int64_t{1} << 52);
   CHECK(packed_bytes(WeightType::kInt8, 32, 248320, 2560) == 248320LL * 2560 + 248320LL / 16 * 40 * 64);
 }
 
@@ -161,6 +212,8 @@ TEST("bad arguments are refused") {
   CHECK(packed_bytes(WeightType::kInt8, 0, 16, 64) == 0);
   CHECK(packed_bytes(WeightType::kInt8, 48, 16, 64) == 0);
   CHECK(packed_bytes(WeightType::kF32, 32, 16, 64) == 0);
+  CHECK(packed_bytes(WeightType::kQ8, 64, 16, 64) == 0);
+  CHECK(packed_bytes(WeightType::kQ4, 0, 16, 64) == 0);
   CHECK(packed_bytes(WeightType::kF32, 0, 0, 64) == 0);
   CHECK(packed_bytes(WeightType::kF32, 0, 16, -1) == 0);
   CHECK(packed_bytes(static_cast<WeightType>(9), 0, 16, 64) == 0);

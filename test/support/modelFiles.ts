@@ -15,6 +15,9 @@ export const goldenModels = [
   { name: "tiny-9b", directory: golden("tiny-9b") },
   { name: "tiny-plain", directory: golden("tiny-plain") },
   { name: "tiny-pregate", directory: golden("tiny-pregate") },
+  { name: "tiny-qwen2", directory: golden("tiny-qwen2") },
+  { name: "tiny-qwen3", directory: golden("tiny-qwen3") },
+  { name: "tiny-llama", directory: golden("tiny-llama") },
   { name: "tiny-lora", directory: golden("tiny-lora/base"), adapter: golden("tiny-lora/adapter") },
 ] as const;
 

@@ -5,6 +5,11 @@ import { CharacterTokenizer } from "./fakeEngine.js";
 export const bundledPattern = /[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s*[\r\n]+[ \t]*|\s+(?!\S)|\s+/gu;
 /** How Qwen's splits it: punctuation keeps the line break after it. */
 export const qwenPattern = /(?:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/giu;
+/** The same with the blanks of Unicode, as tokenizers have them. */
+export const unicodeQwenPattern = new RegExp(
+  qwenPattern.source.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}"),
+  "giu",
+);
 /** One that glues everything between blank lines together: no line can be tokenized alone. */
 export const paragraphPattern = /[^]+?\n\n|[^]+/gu;
 

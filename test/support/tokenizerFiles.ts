@@ -1,5 +1,12 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { createTokenizer, type Tokenizer } from "../../server/src/tokenizer/tokenizer.js";
+import { vocabularyFromTokenizerJson } from "../../server/src/tokenizer/tokenizerJson.js";
+
+/** The tokenizer of a directory with a `tokenizer.json`. */
+export async function tokenizerIn(directory: string): Promise<Tokenizer> {
+  return createTokenizer(await vocabularyFromTokenizerJson(directory));
+}
 
 /** The byte alphabet of byte-level BPE, written down independently of the code under test. */
 export const byteCharacters: readonly string[] = Array.from({ length: 256 }, (_, byte) => {

@@ -8,19 +8,19 @@ import { describeModel } from "../support/described.js";
 import { copyOfGolden, temporaryDirectory } from "../support/modelFiles.js";
 
 test.each([
-  ["two\nlines\tand\u0000more", "two lines and more"],
-  ["\u001b[2Jgone", " [2Jgone"],
-  ["a\u202eb\u200bc\u2028d", "a b c d"],
+  ["two\nlines\tand \u0000 more ", "two lines and more"],
+  ["\u001b[2Jgone", "[2Jgone"],
+  ["a\u202eb\u200bc\u2028d", "abc d"],
   ["[Repair](command:evil)", "[Repair] (command:evil)"],
   ["![x][y]", "![x] [y]"],
   ["<｜fim▁begin｜> grüß 你好", "<｜fim▁begin｜> grüß 你好"],
-  ["x".repeat(100), `${"x".repeat(80)}…`],
-  ["\ud800x", " x"],
+  ["x".repeat(100), `${"x".repeat(79)}…`],
+  ["\ud800x", "x"],
 ])("%j in a message is %j", (text, expected) => expect(plainText(text)).toBe(expected));
 
 test("a text of any length is shortened at once", () => {
   const start = performance.now();
-  expect(plainText("]".repeat(50_000_000))).toHaveLength(81);
+  expect(plainText("]".repeat(50_000_000))).toHaveLength(80);
   expect(performance.now() - start).toBeLessThan(500);
 });
 

@@ -47,6 +47,27 @@ static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels *
   }
 }
 
+/// Line kLine of a block's weights times the same inputs of every row.
+template <class Dot, int kLine, int kPanels, int kVectors, int kTokens>
+static inline void add_line(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                            std::int64_t x_stride, typename Dot::Sum (&sums)[kPanels * kVectors][kTokens]) {
+  constexpr int kRows = kPanels * kVectors;
+  typename Dot::Weights first[kRows], second[kRows];
+  PIPO_UNROLL(8)
+  for (int v = 0; v < kRows; ++v) {
+    Dot::template load<kLine>(block + (v / kVectors) * args.panel_bytes, args.first_vector + v % kVectors, &first[v],
+                              &second[v]);
+  }
+  PIPO_UNROLL(8)
+  for (int t = 0; t < kTokens; ++t) {
+    const std::int8_t* q = x[t * x_stride].q + 4 * kLine;
+    PIPO_UNROLL(8)
+    for (int v = 0; v < kRows; ++v) sums[v][t] = Dot::template add<0>(sums[v][t], first[v], q);
+    PIPO_UNROLL(8)
+    for (int v = 0; v < kRows; ++v) sums[v][t] = Dot::template add<1>(sums[v][t], second[v], q + 16);
+  }
+}
+
 /// One block of 32 inputs: whole numbers within the block, fp32 from block to block.
 template <class Dot, int kPanels, int kVectors, int kTokens>
 static inline void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
@@ -59,22 +80,10 @@ static inline void add_block(const TileArgs& args, const std::uint8_t* block, co
     PIPO_UNROLL(8)
     for (int t = 0; t < kTokens; ++t) inner[v][t] = Dot::start(x[t * x_stride]);
   }
-  PIPO_UNROLL(4)
-  for (int j = 0; j < 4; ++j) {
-    typename Dot::Weights first[kRows], second[kRows];
-    PIPO_UNROLL(8)
-    for (int v = 0; v < kRows; ++v) {
-      Dot::load(block + (v / kVectors) * args.panel_bytes, j, args.first_vector + v % kVectors, &first[v], &second[v]);
-    }
-    PIPO_UNROLL(8)
-    for (int t = 0; t < kTokens; ++t) {
-      const std::int8_t* q = x[t * x_stride].q + 4 * j;
-      PIPO_UNROLL(8)
-      for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], first[v], q);
-      PIPO_UNROLL(8)
-      for (int v = 0; v < kRows; ++v) inner[v][t] = Dot::add(inner[v][t], second[v], q + 16);
-    }
-  }
+  add_line<Dot, 0, kPanels, kVectors, kTokens>(args, block, x, x_stride, inner);
+  add_line<Dot, 1, kPanels, kVectors, kTokens>(args, block, x, x_stride, inner);
+  add_line<Dot, 2, kPanels, kVectors, kTokens>(args, block, x, x_stride, inner);
+  add_line<Dot, 3, kPanels, kVectors, kTokens>(args, block, x, x_stride, inner);
   PIPO_UNROLL(8)
   for (int t = 0; t < kTokens; ++t) {
     const F32 x_scale = f32_set1(x[t * x_stride].scale);
@@ -86,13 +95,29 @@ static inline void add_block(const TileArgs& args, const std::uint8_t* block, co
   }
 }
 
-/// int8 and int4 weights.
+/// 16 bits for each lane, from a line of scales of one panel.
+template <WeightType kType>
+static inline F32 load_scales(const std::uint8_t* scales, int vector) {
+  const auto* from = reinterpret_cast<const std::uint16_t*>(scales) + vector * kLanes;
+  return kType == WeightType::kInt8 || kType == WeightType::kInt4 ? f32_load_bf16(from) : f32_load_f16(from);
+}
+
+/// One panel is read as a stream; of several, the lines are in the cache already.
+template <int kPanels, std::int64_t kBytes>
+static inline void prefetch_block(const std::uint8_t* block) {
+  if constexpr (kPanels == 1) {
+    PIPO_UNROLL(8)
+    for (int line = 0; line < kBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
+  }
+}
+
+/// int8, int4 and Q8 weights.
 template <class Dot, WeightType kType>
 struct QuantizedTile {
   template <int kPanels, int kVectors, int kTokens>
   static void run(const TileArgs& args) {
     constexpr int kRows = kPanels * kVectors;
-    constexpr std::int64_t kBlockBytes = layout::kBlock * kPanelRows / (kType == WeightType::kInt8 ? 1 : 2);
+    constexpr std::int64_t kBlockBytes = layout::kBlock * kPanelRows / (kType == WeightType::kInt4 ? 2 : 1);
     const int n_blocks = args.input->k_padded / layout::kBlock;
     const int group_blocks = args.group / layout::kBlock;
     const std::int64_t x_stride = n_blocks;
@@ -115,17 +140,51 @@ struct QuantizedTile {
       PIPO_UNROLL(8)
       for (int v = 0; v < kRows; ++v) {
         const std::uint8_t* line = scale_line + (v / kVectors) * args.panel_bytes + half * (layout::kLineBytes / 2);
-        scales[v] =
-            f32_load_bf16(reinterpret_cast<const std::uint16_t*>(line) + (args.first_vector + v % kVectors) * kLanes);
+        scales[v] = load_scales<kType>(line, args.first_vector + v % kVectors);
       }
       for (int i = 0; i < group_blocks; ++i) {
-        if constexpr (kPanels == 1) {
-          PIPO_UNROLL(8)
-          for (int line = 0; line < kBlockBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
-        }
+        prefetch_block<kPanels, kBlockBytes>(block);
         add_block<Dot, kPanels, kVectors, kTokens>(args, block, x, x_stride, scales, sums);
         block += kBlockBytes;
         ++x;
+      }
+    }
+    finish_tile<kPanels, kVectors, kTokens>(args, sums);
+  }
+};
+
+/// Q5 and Q4 weights: before every block its scales and minimums, which meet the sum of the inputs.
+template <class Dot, WeightType kType>
+struct MinimumTile {
+  template <int kPanels, int kVectors, int kTokens>
+  static void run(const TileArgs& args) {
+    constexpr int kRows = kPanels * kVectors;
+    constexpr std::int64_t kBlockBytes = layout::kLineBytes * (kType == WeightType::kQ5 ? 6 : 5);
+    const std::int64_t x_stride = args.input->k_padded / layout::kBlock;
+    const QuantizedBlock* x = args.input->blocks + args.row * x_stride;
+    const QuantizedBlock* const x_end = x + x_stride;
+    F32 sums[kRows][kTokens];
+    PIPO_UNROLL(8)
+    for (int v = 0; v < kRows; ++v) {
+      PIPO_UNROLL(8)
+      for (int t = 0; t < kTokens; ++t) sums[v][t] = f32_zero();
+    }
+    for (const std::uint8_t* block = args.panel; x < x_end; ++x, block += kBlockBytes) {
+      prefetch_block<kPanels, kBlockBytes>(block);
+      F32 scales[kRows];
+      PIPO_UNROLL(8)
+      for (int v = 0; v < kRows; ++v) {
+        scales[v] = load_scales<kType>(block + (v / kVectors) * args.panel_bytes, args.first_vector + v % kVectors);
+      }
+      add_block<Dot, kPanels, kVectors, kTokens>(args, block + layout::kLineBytes, x, x_stride, scales, sums);
+      PIPO_UNROLL(8)
+      for (int v = 0; v < kRows; ++v) {
+        const F32 minimums = load_scales<kType>(block + (v / kVectors) * args.panel_bytes + layout::kMinimumAfterScale,
+                                                args.first_vector + v % kVectors);
+        PIPO_UNROLL(8)
+        for (int t = 0; t < kTokens; ++t) {
+          sums[v][t] = f32_fma(minimums, f32_set1(x[t * x_stride].scaled_sum), sums[v][t]);
+        }
       }
     }
     finish_tile<kPanels, kVectors, kTokens>(args, sums);
@@ -254,6 +313,12 @@ static void matmul_panels(const MatmulTerm& term, const MatmulInput& input, std:
       return run_panels<QuantizedTile<Int8Dot, WeightType::kInt8>>(args, panels, tokens);
     case WeightType::kInt4:
       return run_panels<QuantizedTile<Int4Dot, WeightType::kInt4>>(args, panels, tokens);
+    case WeightType::kQ8:
+      return run_panels<QuantizedTile<Int8Dot, WeightType::kQ8>>(args, panels, tokens);
+    case WeightType::kQ5:
+      return run_panels<MinimumTile<Q5Dot, WeightType::kQ5>>(args, panels, tokens);
+    case WeightType::kQ4:
+      return run_panels<MinimumTile<Q4Dot, WeightType::kQ4>>(args, panels, tokens);
   }
 }
 

@@ -7,11 +7,17 @@
 /// Writes the input of a matmul in the forms that its kernels read.
 namespace pipo::kernels::cpu::PIPO_TARGET {
 
+/// A block with an input that is infinite or NaN: its products are NaN, so that the damage shows.
+static inline void damaged_block(QuantizedBlock* out) {
+  *out = QuantizedBlock{};
+  out->scale = out->scaled_sum = __builtin_nanf("");
+}
+
 /// x [count], count <= 32; the rest of the block is zero.
 static inline void quantize_block(const float* x, int count, QuantizedBlock* out) {
   constexpr int kVectors = layout::kBlock / kLanes;
   F32 values[kVectors];
-  F32 largest = f32_zero();
+  I32 largest = i32_set1(0);
   PIPO_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) {
     const int left = count - v * kLanes;
@@ -20,9 +26,14 @@ static inline void quantize_block(const float* x, int count, QuantizedBlock* out
     } else {
       values[v] = left > 0 ? f32_load_first(x + v * kLanes, left) : f32_zero();
     }
-    largest = f32_max(largest, f32_abs(values[v]));
+    largest = i32_max(largest, i32_from_bits(f32_abs(values[v])));
   }
-  const float range = f32_largest(largest);
+  // Magnitudes are in the order of their bits; what is not finite comes out above everything.
+  constexpr std::int32_t kInfinity = 0x7f800000;
+  const std::int32_t bits = i32_largest(largest);
+  if (bits >= kInfinity) return damaged_block(out);
+  float range;
+  __builtin_memcpy(&range, &bits, sizeof(range));
   // Below this the reciprocal would overflow.
   const bool vanishes = range < 1e-35f;
   const F32 inverse = f32_set1(vanishes ? 0.0f : 127.0f / range);
@@ -37,6 +48,7 @@ static inline void quantize_block(const float* x, int count, QuantizedBlock* out
   out->scale = vanishes ? 0.0f : range / 127.0f;
   out->int8_offset = -128 * total;
   out->int4_offset = -8 * total;
+  out->scaled_sum = out->scale * static_cast<float>(total);
 }
 
 static inline void quantize_row(const float* x, std::int32_t k, std::int32_t k_padded, QuantizedBlock* out) {

@@ -45,6 +45,7 @@ static inline float f32_largest(F32 a) {
 
 static inline I32 i32_set1(std::int32_t x) { return _mm256_set1_epi32(x); }
 static inline I32 i32_add(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+static inline I32 i32_max(I32 a, I32 b) { return _mm256_max_epi32(a, b); }
 template <int kBits>
 static inline I32 i32_shift_left(I32 a) {
   return _mm256_slli_epi32(a, kBits);
@@ -54,6 +55,9 @@ static inline F32 f32_from_i32(I32 a) { return _mm256_cvtepi32_ps(a); }
 static inline F32 f32_from_bits(I32 a) { return _mm256_castsi256_ps(a); }
 static inline I32 i32_from_bits(F32 a) { return _mm256_castps_si256(a); }
 
+static inline F32 f32_load_f16(const std::uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 static inline F32 f32_load_bf16(const std::uint16_t* p) {
   const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
@@ -76,6 +80,12 @@ static inline std::int32_t i32_sum(I32 a) {
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static inline std::int32_t i32_largest(I32 a) {
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
 static inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -34,17 +34,36 @@ static inline void load_nibbles(const std::uint8_t* line, int vector, __m256i* l
   *high = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
 }
 
+/// As in avx512_dot.h.
+template <int kBit>
+static inline __m256i move_to_bit_4(__m256i bits) {
+  if constexpr (kBit < 4) return _mm256_slli_epi16(bits, 4 - kBit);
+  if constexpr (kBit > 4) return _mm256_srli_epi16(bits, kBit - 4);
+  return bits;
+}
+
+template <int kLine>
+static inline void load_five_bits(const std::uint8_t* block, int vector, __m256i* first, __m256i* second) {
+  const __m256i sixteen = _mm256_set1_epi8(16);
+  const __m256i fifth = load_half(block + 64 * 4, vector);
+  load_nibbles(block + 64 * kLine, vector, first, second);
+  *first = _mm256_or_si256(*first, _mm256_and_si256(move_to_bit_4<2 * kLine>(fifth), sixteen));
+  *second = _mm256_or_si256(*second, _mm256_and_si256(move_to_bit_4<2 * kLine + 1>(fifth), sixteen));
+}
+
 #if defined(__AVXVNNI__)
 /// As in avx512_dot.h.
 struct Int8Dot {
   using Sum = __m256i;
   using Weights = __m256i;
   static Sum start(const QuantizedBlock& x) { return _mm256_set1_epi32(x.int8_offset); }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
     const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
-    *first = _mm256_xor_si256(load_half(block + 64 * j, vector), flip);
-    *second = _mm256_xor_si256(load_half(block + 64 * (j + 4), vector), flip);
+    *first = _mm256_xor_si256(load_half(block + 64 * kLine, vector), flip);
+    *second = _mm256_xor_si256(load_half(block + 64 * (kLine + 4), vector), flip);
   }
+  template <int kHalf>
   static Sum add(Sum sum, Weights w, const std::int8_t* x) {
     return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x));
   }
@@ -55,13 +74,26 @@ struct Int4Dot {
   using Sum = __m256i;
   using Weights = __m256i;
   static Sum start(const QuantizedBlock& x) { return _mm256_set1_epi32(x.int4_offset); }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    load_nibbles(block + 64 * j, vector, first, second);
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    load_nibbles(block + 64 * kLine, vector, first, second);
   }
+  template <int kHalf>
   static Sum add(Sum sum, Weights w, const std::int8_t* x) {
     return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(x));
   }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
+};
+
+struct Q4Dot : Int4Dot {
+  static Sum start(const QuantizedBlock&) { return _mm256_setzero_si256(); }
+};
+
+struct Q5Dot : Q4Dot {
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    load_five_bits<kLine>(block, vector, first, second);
+  }
 };
 #else
 /// vpmaddubsw wants one unsigned factor: the weight gives its sign to the input. 2 * 127 * 127 fits 16 bits.
@@ -75,10 +107,12 @@ struct Int8Dot {
     const __m256i value = load_half(line, vector);
     return {value, _mm256_abs_epi8(value)};
   }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    *first = load_one(block + 64 * j, vector);
-    *second = load_one(block + 64 * (j + 4), vector);
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    *first = load_one(block + 64 * kLine, vector);
+    *second = load_one(block + 64 * (kLine + 4), vector);
   }
+  template <int kHalf>
   static Sum add(Sum sum, Weights w, const std::int8_t* x) {
     const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(broadcast_quad(x), w.value));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -91,14 +125,43 @@ struct Int4Dot {
   using Sum = __m256i;
   using Weights = __m256i;
   static Sum start(const QuantizedBlock&) { return _mm256_setzero_si256(); }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    load_nibbles(block + 64 * j, vector, first, second);
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    load_nibbles(block + 64 * kLine, vector, first, second);
   }
+  template <int kHalf>
   static Sum add(Sum sum, Weights w, const std::int8_t* x) {
     return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, broadcast_quad(x)));
   }
   static I32 finish(Sum sum, const QuantizedBlock& x) {
     return _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), _mm256_set1_epi32(x.int4_offset));
+  }
+};
+
+struct Q4Dot : Int4Dot {
+  static I32 finish(Sum sum, const QuantizedBlock&) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+};
+
+/// 4 pairs of products of at most 2 * 31 * 127 each fit 16 bits, so half a block is summed there.
+struct Q5Dot {
+  struct Sum {
+    __m256i first, second;
+  };
+  using Weights = __m256i;
+  static Sum start(const QuantizedBlock&) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    load_five_bits<kLine>(block, vector, first, second);
+  }
+  template <int kHalf>
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    __m256i& half = kHalf == 0 ? sum.first : sum.second;
+    half = _mm256_add_epi16(half, _mm256_maddubs_epi16(w, broadcast_quad(x)));
+    return sum;
+  }
+  static I32 finish(Sum sum, const QuantizedBlock&) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    return _mm256_add_epi32(_mm256_madd_epi16(sum.first, ones), _mm256_madd_epi16(sum.second, ones));
   }
 };
 #endif

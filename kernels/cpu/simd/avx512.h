@@ -38,6 +38,7 @@ static inline float f32_largest(F32 a) { return _mm512_reduce_max_ps(a); }
 
 static inline I32 i32_set1(std::int32_t x) { return _mm512_set1_epi32(x); }
 static inline I32 i32_add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+static inline I32 i32_max(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
 template <int kBits>
 static inline I32 i32_shift_left(I32 a) {
   return _mm512_slli_epi32(a, kBits);
@@ -48,6 +49,9 @@ static inline F32 f32_from_i32(I32 a) { return _mm512_cvtepi32_ps(a); }
 static inline F32 f32_from_bits(I32 a) { return _mm512_castsi512_ps(a); }
 static inline I32 i32_from_bits(F32 a) { return _mm512_castps_si512(a); }
 
+static inline F32 f32_load_f16(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 static inline F32 f32_load_bf16(const std::uint16_t* p) {
   const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
@@ -66,6 +70,7 @@ static inline void i32_store_i8(std::int8_t* p, I32 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
 }
 static inline std::int32_t i32_sum(I32 a) { return _mm512_reduce_add_epi32(a); }
+static inline std::int32_t i32_largest(I32 a) { return _mm512_reduce_max_epi32(a); }
 
 static inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 

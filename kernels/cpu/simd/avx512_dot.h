@@ -21,17 +21,24 @@ static inline __m512i broadcast_quad(const std::int8_t* x) {
   return _mm512_set1_epi32(quad);
 }
 
+/// Of a block of weights, `load` reads line kLine (0...3): inputs 4 kLine... and 16 + 4 kLine..., and `add` multiplies
+/// those of half kHalf (0: the first 16 inputs) with the same four inputs of a row.
+///
 /// vpdpbusd wants one unsigned factor: weights are read with 128 added, which the offset takes away again.
 struct Int8Dot {
   using Sum = __m512i;
   using Weights = __m512i;
   static Sum start(const QuantizedBlock& x) { return _mm512_set1_epi32(x.int8_offset); }
-  static void load(const std::uint8_t* block, int j, int, Weights* first, Weights* second) {
+  template <int kLine>
+  static void load(const std::uint8_t* block, int, Weights* first, Weights* second) {
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-    *first = _mm512_xor_si512(load_line(block + 64 * j), flip);
-    *second = _mm512_xor_si512(load_line(block + 64 * (j + 4)), flip);
+    *first = _mm512_xor_si512(load_line(block + 64 * kLine), flip);
+    *second = _mm512_xor_si512(load_line(block + 64 * (kLine + 4)), flip);
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm512_dpbusd_epi32(sum, w, broadcast_quad(x)); }
+  template <int kHalf>
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return _mm512_dpbusd_epi32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
 };
 
@@ -39,14 +46,42 @@ struct Int4Dot {
   using Sum = __m512i;
   using Weights = __m512i;
   static Sum start(const QuantizedBlock& x) { return _mm512_set1_epi32(x.int4_offset); }
-  static void load(const std::uint8_t* block, int j, int, Weights* first, Weights* second) {
+  template <int kLine>
+  static void load(const std::uint8_t* block, int, Weights* first, Weights* second) {
     const __m512i low = _mm512_set1_epi8(15);
-    const __m512i line = load_line(block + 64 * j);
+    const __m512i line = load_line(block + 64 * kLine);
     *first = _mm512_and_si512(line, low);
     *second = _mm512_and_si512(_mm512_srli_epi16(line, 4), low);
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return _mm512_dpbusd_epi32(sum, w, broadcast_quad(x)); }
+  template <int kHalf>
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return _mm512_dpbusd_epi32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
+};
+
+struct Q4Dot : Int4Dot {
+  static Sum start(const QuantizedBlock&) { return _mm512_setzero_si512(); }
+};
+
+/// The byte's bit kBit becomes bit 4, for whole-number units of 16 bits; bits beside it are to be masked out.
+template <int kBit>
+static inline __m512i move_to_bit_4(__m512i bits) {
+  if constexpr (kBit < 4) return _mm512_slli_epi16(bits, 4 - kBit);
+  if constexpr (kBit > 4) return _mm512_srli_epi16(bits, kBit - 4);
+  return bits;
+}
+
+struct Q5Dot : Q4Dot {
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    constexpr int kLeftAndMaskOrRight = 0xea;
+    const __m512i sixteen = _mm512_set1_epi8(16);
+    const __m512i fifth = load_line(block + 64 * 4);
+    Q4Dot::load<kLine>(block, vector, first, second);
+    *first = _mm512_ternarylogic_epi32(move_to_bit_4<2 * kLine>(fifth), sixteen, *first, kLeftAndMaskOrRight);
+    *second = _mm512_ternarylogic_epi32(move_to_bit_4<2 * kLine + 1>(fifth), sixteen, *second, kLeftAndMaskOrRight);
+  }
 };
 
 struct F32Dot {

@@ -44,6 +44,7 @@ static inline float f32_largest(F32 a) { return vmaxvq_f32(a); }
 
 static inline I32 i32_set1(std::int32_t x) { return vdupq_n_s32(x); }
 static inline I32 i32_add(I32 a, I32 b) { return vaddq_s32(a, b); }
+static inline I32 i32_max(I32 a, I32 b) { return vmaxq_s32(a, b); }
 template <int kBits>
 static inline I32 i32_shift_left(I32 a) {
   return vshlq_n_s32(a, kBits);
@@ -53,6 +54,7 @@ static inline F32 f32_from_i32(I32 a) { return vcvtq_f32_s32(a); }
 static inline F32 f32_from_bits(I32 a) { return vreinterpretq_f32_s32(a); }
 static inline I32 i32_from_bits(F32 a) { return vreinterpretq_s32_f32(a); }
 
+static inline F32 f32_load_f16(const std::uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 static inline F32 f32_load_bf16(const std::uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 static inline void f32_store_bf16(std::uint16_t* p, F32 x) {
   const uint32x4_t bits = vreinterpretq_u32_f32(x);
@@ -66,6 +68,7 @@ static inline void i32_store_i8(std::int8_t* p, I32 a) {
   vst1_lane_s32(reinterpret_cast<std::int32_t*>(p), vreinterpret_s32_s8(bytes), 0);
 }
 static inline std::int32_t i32_sum(I32 a) { return vaddvq_s32(a); }
+static inline std::int32_t i32_largest(I32 a) { return vmaxvq_s32(a); }
 
 static inline void prefetch(const void* p) { __builtin_prefetch(p); }
 

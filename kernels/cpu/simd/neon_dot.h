@@ -22,11 +22,15 @@ struct Int8Dot {
   using Sum = int32x4_t;
   using Weights = int8x16_t;
   static Sum start(const QuantizedBlock&) { return vdupq_n_s32(0); }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    *first = vreinterpretq_s8_u8(vld1q_u8(block + 64 * j + 16 * vector));
-    *second = vreinterpretq_s8_u8(vld1q_u8(block + 64 * (j + 4) + 16 * vector));
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    *first = vreinterpretq_s8_u8(vld1q_u8(block + 64 * kLine + 16 * vector));
+    *second = vreinterpretq_s8_u8(vld1q_u8(block + 64 * (kLine + 4) + 16 * vector));
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return vdotq_s32(sum, w, broadcast_quad(x)); }
+  template <int kHalf>
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return vdotq_s32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
 };
 
@@ -34,13 +38,38 @@ struct Int4Dot {
   using Sum = int32x4_t;
   using Weights = int8x16_t;
   static Sum start(const QuantizedBlock& x) { return vdupq_n_s32(x.int4_offset); }
-  static void load(const std::uint8_t* block, int j, int vector, Weights* first, Weights* second) {
-    const uint8x16_t line = vld1q_u8(block + 64 * j + 16 * vector);
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    const uint8x16_t line = vld1q_u8(block + 64 * kLine + 16 * vector);
     *first = vreinterpretq_s8_u8(vandq_u8(line, vdupq_n_u8(15)));
     *second = vreinterpretq_s8_u8(vshrq_n_u8(line, 4));
   }
-  static Sum add(Sum sum, Weights w, const std::int8_t* x) { return vdotq_s32(sum, w, broadcast_quad(x)); }
+  template <int kHalf>
+  static Sum add(Sum sum, Weights w, const std::int8_t* x) {
+    return vdotq_s32(sum, w, broadcast_quad(x));
+  }
   static I32 finish(Sum sum, const QuantizedBlock&) { return sum; }
+};
+
+struct Q4Dot : Int4Dot {
+  static Sum start(const QuantizedBlock&) { return vdupq_n_s32(0); }
+};
+
+struct Q5Dot : Q4Dot {
+  /// The byte's bit kBit as bit 4; the others are masked out.
+  template <int kBit>
+  static int8x16_t bit_4(uint8x16_t bits) {
+    if constexpr (kBit < 4) bits = vshlq_n_u8(bits, 4 - kBit);
+    if constexpr (kBit > 4) bits = vshrq_n_u8(bits, kBit - 4);
+    return vreinterpretq_s8_u8(vandq_u8(bits, vdupq_n_u8(16)));
+  }
+  template <int kLine>
+  static void load(const std::uint8_t* block, int vector, Weights* first, Weights* second) {
+    const uint8x16_t fifth = vld1q_u8(block + 64 * 4 + 16 * vector);
+    Q4Dot::load<kLine>(block, vector, first, second);
+    *first = vorrq_s8(*first, bit_4<2 * kLine>(fifth));
+    *second = vorrq_s8(*second, bit_4<2 * kLine + 1>(fifth));
+  }
 };
 
 struct F32Dot {

@@ -76,8 +76,8 @@ class Ops {
   virtual ~Ops() = default;
 
   /// Y_t = W_t X for every term; all terms share X [m, k] and k. Quantised weights see X rounded to int8 in groups of
-  /// 32 (x_scale = max|x| / 127, q = round_to_even(x * (127 / max|x|)); a group below 1e-35 counts as zero), fp32
-  /// accumulation between groups. bf16 weights see X in fp32 or bf16 pairs.
+  /// 32 (x_scale = max|x| / 127, q = round_to_even(x * (127 / max|x|)); a group below 1e-35 counts as zero, one with a
+  /// value that is not finite as NaN), fp32 accumulation between groups. bf16 weights see X in fp32 or bf16 pairs.
   virtual Status matmul(const float* x, std::int64_t x_stride, std::int32_t m, const MatmulTerm* terms,
                         std::int32_t n_terms) = 0;
 

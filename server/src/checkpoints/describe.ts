@@ -103,7 +103,7 @@ function noTokenizer({ format, place }: CheckpointSource): ModelError {
     ? new ModelError("badFile", `${place} has no tokenizer. Choose another file of this model.`)
     : new ModelError(
         "io",
-        `${path.join(place, "tokenizer.json")} does not exist. Copy the tokenizer files of the model beside its weights.`,
+        `${path.join(place, "tokenizer.json")} does not exist. Copy the model's tokenizer files beside its weights.`,
       );
 }
 
@@ -113,39 +113,13 @@ function toModelConfig(
   card: ModelCard,
   realSize: number,
 ): ModelConfig {
-  const { config, place } = source;
+  const { compressorType, declaresPipo, padTokenId, tieWordEmbeddings: declaredTie, ...architecture } = source.config;
+  const pad = compressor && requirePad(card, architecture.vocabSize, source.place);
   return {
-    family: config.family,
-    vocabSize: config.vocabSize,
+    ...architecture,
     realVocabSize: realSize,
-    hiddenSize: config.hiddenSize,
-    intermediateSize: config.intermediateSize,
-    layerTypes: config.layerTypes,
-    numAttentionHeads: config.numAttentionHeads,
-    numKeyValueHeads: config.numKeyValueHeads,
-    headDim: config.headDim,
-    normWeight: config.normWeight,
-    rmsNormEps: config.rmsNormEps,
-    queryKeyNorm: config.queryKeyNorm,
-    outputGate: config.outputGate,
-    attentionBias: config.attentionBias,
-    rotaryDim: config.rotaryDim,
-    ropeTheta: config.ropeTheta,
-    ...(config.ropeScaling && { ropeScaling: config.ropeScaling }),
-    linearConvKernelDim: config.linearConvKernelDim,
-    linearKeyHeadDim: config.linearKeyHeadDim,
-    linearValueHeadDim: config.linearValueHeadDim,
-    linearNumKeyHeads: config.linearNumKeyHeads,
-    linearNumValueHeads: config.linearNumValueHeads,
     tieWordEmbeddings,
-    maxPositions: config.maxPositions,
-    ...(compressor && {
-      pipo: {
-        compressor,
-        padTokenId: requirePad(card, config.vocabSize, place),
-        ...(preGate && { preGate }),
-      },
-    }),
+    ...(compressor && pad !== undefined && { pipo: { compressor, padTokenId: pad, ...(preGate && { preGate }) } }),
   };
 }
 

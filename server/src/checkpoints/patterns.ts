@@ -67,7 +67,14 @@ function run(program: Program, name: string, budget: StepBudget): boolean {
 }
 
 /** Adds a place and all that is reached from it without a character. */
-function enter(program: Program, from: number, at: number, name: string, places: Set<number>, budget: StepBudget): void {
+function enter(
+  program: Program,
+  from: number,
+  at: number,
+  name: string,
+  places: Set<number>,
+  budget: StepBudget,
+): void {
   const waiting = [from];
   for (let place = waiting.pop(); place !== undefined; place = waiting.pop()) {
     if (places.has(place)) continue;

@@ -96,20 +96,24 @@ function factorOf({ type, factor }: RopeFields): number {
  */
 export function llama3FromDivisors(divisors: Float32Array, ropeTheta: number): RopeScaling | "none" | undefined {
   if (divisors.every((divisor) => divisor === 1)) return "none";
-  const scaling: RopeScaling = {
-    ...noScaling,
-    type: "llama3",
-    factor: divisors.reduce((most, divisor) => Math.max(most, divisor), 1),
-    // Meta's own values in every release; the table below tells whether they hold for this one.
-    originalMaxPositions: 8192,
-    lowFrequencyFactor: 1,
-    highFrequencyFactor: 4,
-  };
-  const same = divisors.every((divisor, i) => {
-    const wanted = llama3Divisor(scaling, ropeTheta ** (-i / divisors.length));
-    return Math.abs(divisor - wanted) <= 1e-4 * wanted;
-  });
-  return same ? scaling : undefined;
+  const factor = divisors.reduce((most, divisor) => Math.max(most, divisor), 1);
+  // The table does not say for which length a model was trained. It is a power of two; the one that explains every entry.
+  for (let originalMaxPositions = 1; originalMaxPositions <= 2 ** 20; originalMaxPositions *= 2) {
+    const scaling: RopeScaling = {
+      ...noScaling,
+      type: "llama3",
+      factor,
+      originalMaxPositions,
+      lowFrequencyFactor: 1,
+      highFrequencyFactor: 4,
+    };
+    const explains = divisors.every((divisor, i) => {
+      const wanted = llama3Divisor(scaling, ropeTheta ** (-i / divisors.length));
+      return Math.abs(divisor - wanted) <= 1e-4 * wanted;
+    });
+    if (explains) return scaling;
+  }
+  return undefined;
 }
 
 /** By what a frequency, in radians per position, is divided. */

@@ -19,7 +19,7 @@ async function info(flags: { json?: boolean }): Promise<void> {
   const machine = await describeMachine(defaultCacheDirectory());
   const models = (await listModels(machine)).models.filter(({ path }) => path !== null);
   if (flags.json)
-    return printJson({ ...host, ...machine, cuda, node: process.version, platform: `${process.platform}-${process.arch}`, models });
+    return printJson({ ...machine, ...host, cuda, node: process.version, platform: `${process.platform}-${process.arch}`, models });
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   printLine(`pipo       ${host.version}, Node ${process.version}, ${process.platform}-${process.arch}`);
   printLine(`processor  ${host.cpu}, ${host.cores} cores`);

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { ModelCard } from "../checkpoints/card.js";
 import { describeModel, type DescribedModel } from "../checkpoints/describe.js";
@@ -116,7 +117,7 @@ export interface TextSession {
 
 export type ProgressListener = (progress: LoadProgress) => void;
 
-/** Loads a model with its tokenizer. Throws an Error whose `code` is an EngineErrorCode and whose message says what to do. */
+/** Loads a model with its tokenizer. Throws an Error with an EngineErrorCode as `code` and a message that says what to do. */
 export async function loadModel(
   place: string,
   options: OpenOptions = {},
@@ -137,8 +138,10 @@ export async function loadEngine(
 }
 
 /** The first half of {@link loadEngine}: reads and checks a model's files against what this engine runs. */
-export function describe(place: string, { adapter, packedDirectory }: OpenOptions = {}): Promise<DescribedModel> {
+export async function describe(place: string, { adapter, packedDirectory }: OpenOptions = {}): Promise<DescribedModel> {
   const tokenTableFile = packedDirectory && path.join(packedDirectory, `${placeKey(place, adapter)}.tokens`);
+  // A table that cannot be kept is built again the next time; why, the packed file's note will say.
+  if (packedDirectory) await mkdir(packedDirectory, { recursive: true }).catch(() => undefined);
   return describeModel(place, { tensorTable: loadAddon().tensorTable, adapter, tokenTableFile });
 }
 

@@ -3,6 +3,7 @@ import { freemem, totalmem } from "node:os";
 import path from "node:path";
 import { z } from "zod";
 import type { Addon } from "./addon.js";
+import { measureReadBandwidth } from "./bandwidth.js";
 import { loadAddon } from "./load.js";
 import { defaultThreads } from "./threads.js";
 
@@ -17,13 +18,18 @@ export interface MachineInfo {
   readonly readBandwidth: number | undefined;
 }
 
-/** Larger than any cache of a processor, and read in a tenth of a second. */
-const measuredBytes = 1 << 28;
-const passes = 5;
-/** A machine that was busy when it was measured is not thought slow for ever. */
-const measurementDays = 7;
+/** A machine that is busy looks slow, so it is measured again after a while, and the best of some days counts. */
+const againAfterMs = 10 * 60_000;
+const bestForMs = 7 * 86_400_000;
 
-const measurementSchema = z.object({ cpu: z.string(), threads: z.number(), bytesPerSecond: z.number().positive(), at: z.number() });
+const measurementSchema = z.object({
+  cpu: z.string(),
+  threads: z.number(),
+  bytesPerSecond: z.number().positive(),
+  /** When that was seen, and when it was last looked at; milliseconds since 1970. */
+  bestAt: z.number(),
+  measuredAt: z.number(),
+});
 type Measurement = z.infer<typeof measurementSchema>;
 
 /**
@@ -51,15 +57,18 @@ function addonIfThere(): Addon | undefined {
 async function bandwidth(addon: Addon, threads: number, cacheDirectory: string): Promise<number | undefined> {
   const file = path.join(cacheDirectory, "machine.json");
   const { cpu } = addon.hostInfo();
-  const known = await readMeasurement(file);
-  const isFresh = known !== undefined && Math.abs(Date.now() - known.at) < measurementDays * 86_400_000;
-  if (isFresh && known.cpu === cpu && known.threads === threads) return known.bytesPerSecond;
+  const now = Date.now();
+  const read = await readMeasurement(file);
+  const known = read?.cpu === cpu && read.threads === threads && Math.abs(now - read.bestAt) < bestForMs ? read : undefined;
+  if (known !== undefined && Math.abs(now - known.measuredAt) < againAfterMs) return known.bytesPerSecond;
   try {
-    const bytesPerSecond = await addon.measureReadBandwidth(measuredBytes, threads, passes);
-    await keep(file, { cpu, threads, bytesPerSecond, at: Date.now() });
-    return bytesPerSecond;
+    const bytesPerSecond = await measureReadBandwidth(threads);
+    const isBest = known === undefined || bytesPerSecond > known.bytesPerSecond;
+    const best = isBest ? { cpu, threads, bytesPerSecond, bestAt: now } : known;
+    await keep(file, { ...best, measuredAt: now });
+    return best.bytesPerSecond;
   } catch {
-    return undefined; // Too little memory for measuring; then nothing is promised.
+    return known?.bytesPerSecond; // Too little memory for measuring; then nothing new is promised.
   }
 }
 

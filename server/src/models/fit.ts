@@ -4,7 +4,7 @@ import type { CatalogueEntry } from "./catalogue.js";
 /** What decides how a model does on a machine. */
 export type Machine = MachineInfo;
 
-export type FitKind = "well" | "tight" | "tooLarge";
+export type FitKind = "well" | "slow" | "tight" | "tooLarge";
 
 /** Whether a model fits this machine, and why in words. */
 export interface Fit {
@@ -26,25 +26,33 @@ const weightsPerThread = 20e9;
 /** Multiplications a second and thread over a whole prompt, with and without AVX-512's dot products. */
 const promptWeightsPerThread = { wide: 90e9, narrow: 40e9 };
 
+/** A line takes seconds below this. */
+const slowTokensPerSecond = 8;
+/** Bytes of a weight in the files that people have most, for models of which only the size is known. */
+const usualBytesPerWeight = 0.65;
+/** A smaller file is hardly a model. */
+const smallestModelBytes = 10e6;
+
 /** Bytes in use while a model of this file size runs: packed weights, cache of a session, work space. */
 export function memoryNeed(fileBytes: number): number {
   return 1.25 * fileBytes + 200e6;
 }
 
-/** Weights in memory, the cache of the longest usual prompt, and what the machine has besides. */
-export function fitOf(fileBytes: number, { totalMemory, availableMemory }: Machine): Fit {
+/** Whether a model fits into the memory and, where it can be told, is quick enough to be of use. */
+export function fitOf(fileBytes: number, { totalMemory, availableMemory }: Machine, speed?: ExpectedSpeed): Fit {
   const need = memoryNeed(fileBytes);
   const [needs, free] = [gigabytes(need), gigabytes(availableMemory)];
   if (need > totalMemory) return { kind: "tooLarge", words: `too large for this machine: needs ${needs}, which is more than it has (${gigabytes(totalMemory)})` };
   if (need > availableMemory) return { kind: "tooLarge", words: `too large for this machine: needs ${needs}, ${free} free` };
   if (need > 0.6 * availableMemory) return { kind: "tight", words: `fits, but takes most of the free memory: needs ${needs}, ${free} free` };
+  if (speed !== undefined && speed.tokensPerSecond < slowTokensPerSecond) return { kind: "slow", words: "slow on this machine" };
   return { kind: "well", words: "fits well" };
 }
 
-/** Undefined where the machine's bandwidth is not known. `parameters` as in {@link CatalogueEntry}. */
-export function expectedSpeed(fileBytes: number, parameters: number, machine: Machine): ExpectedSpeed | undefined {
+/** Undefined where the machine's bandwidth is not known. `parameters` as in {@link CatalogueEntry}; guessed where absent. */
+export function expectedSpeed(fileBytes: number, machine: Machine, parameters = fileBytes / usualBytesPerWeight): ExpectedSpeed | undefined {
   const { kernels, threads, readBandwidth } = machine;
-  if (readBandwidth === undefined) return undefined;
+  if (readBandwidth === undefined || fileBytes < smallestModelBytes) return undefined;
   const perThread = kernels.startsWith("avx512") ? promptWeightsPerThread.wide : promptWeightsPerThread.narrow;
   return {
     tokensPerSecond: Math.min((bandwidthShare * readBandwidth) / fileBytes, (threads * weightsPerThread) / parameters),
@@ -63,7 +71,7 @@ export function recommended(entries: readonly CatalogueEntry[], machine: Machine
   const fitting = entries
     .filter(({ isHidden, abilities, bytes }) => !isHidden && abilities.includes("completion") && fitOf(bytes, machine).kind !== "tooLarge")
     .sort((a, b) => a.bytes - b.bytes);
-  const quick = fitting.filter(({ bytes, parameters }) => fitOf(bytes, machine).kind === "well" && isQuick(expectedSpeed(bytes, parameters, machine)));
+  const quick = fitting.filter(({ bytes, parameters }) => fitOf(bytes, machine).kind === "well" && isQuick(expectedSpeed(bytes, machine, parameters)));
   return quick.at(-1) ?? fitting[0];
 }
 

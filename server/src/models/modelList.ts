@@ -30,6 +30,7 @@ export async function listModels(machine: Machine, places: ListPlaces = {}): Pro
 async function listEntry(entry: CatalogueEntry, folder: string, machine: Machine): Promise<ListedModel> {
   const { name, title, bytes, licence, abilities, parameters } = entry;
   const path = await downloadedFile(entry, folder);
+  const expected = expectedSpeed(bytes, machine, parameters);
   return {
     setting: name,
     title,
@@ -38,13 +39,14 @@ async function listEntry(entry: CatalogueEntry, folder: string, machine: Machine
     bytes,
     licence,
     abilities,
-    fit: fitOf(bytes, machine),
-    expected: expectedSpeed(bytes, parameters, machine) ?? null,
+    fit: fitOf(bytes, machine, expected),
+    expected: expected ?? null,
     program: null,
   };
 }
 
 function listFound({ name, path, bytes, program }: FoundModel, machine: Machine): ListedModel {
+  const expected = expectedSpeed(bytes, machine);
   return {
     setting: path,
     title: plainText(name, 120),
@@ -53,8 +55,8 @@ function listFound({ name, path, bytes, program }: FoundModel, machine: Machine)
     bytes,
     licence: null,
     abilities: [],
-    fit: fitOf(bytes, machine),
-    expected: null,
+    fit: fitOf(bytes, machine, expected),
+    expected: expected ?? null,
     program,
   };
 }

@@ -1,22 +1,15 @@
 /**
- * Byte-level BPE writes bytes as characters: printable Latin-1 bytes stand for themselves, the others for U+0100 onwards
- * in ascending order.
+ * Byte-level BPE writes bytes as characters: printable bytes of Latin-1 stand for themselves, the others for U+0100
+ * onwards in ascending order. Here is the byte of each character code; -1 for those that stand for none.
  */
-export const byteCharacters: readonly string[] = alphabet();
+const byteOfCharacter = new Int16Array(0x144).fill(-1);
 
-/** Byte of each character code of the alphabet; -1 where the character stands for none. */
-export const byteOfCharacter: Int16Array = new Int16Array(0x144).fill(-1);
-for (const [byte, character] of byteCharacters.entries()) byteOfCharacter[character.charCodeAt(0)] = byte;
-
-function alphabet(): readonly string[] {
-  let next = 0x100;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte !== 0xad);
-    return String.fromCharCode(printable ? byte : next++);
-  });
+for (let byte = 0, next = 0x100; byte < 256; byte++) {
+  const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte !== 0xad);
+  byteOfCharacter[printable ? byte : next++] = byte;
 }
 
-/** Writes the bytes that `token` stands for at `at` and returns where they end; -1 where a character is none of the alphabet. */
+/** Writes the bytes of a token at `at` and returns where they end; -1 where a character stands for none. */
 export function writeTokenBytes(token: string, bytes: Uint8Array, at: number): number {
   for (let i = 0; i < token.length; i++) {
     const byte = byteOfCharacter[token.charCodeAt(i)] ?? -1;

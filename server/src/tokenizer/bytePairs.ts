@@ -31,8 +31,11 @@ export class BytePairMerger {
       }
       if (best === noRank) return left;
       symbols[at] = table.mergeResult[best]!;
-      symbols.copyWithin(at + 1, at + 2, left);
-      ranks.copyWithin(at + 1, at + 2, left - 1);
+      // Moving a few numbers takes less than a call that does.
+      for (let i = at + 1; i < left - 1; i++) {
+        symbols[i] = symbols[i + 1]!;
+        ranks[i] = ranks[i + 1]!;
+      }
       if (at > 0) ranks[at - 1] = this.rankAt(symbols, at - 1);
       if (at + 2 < left) ranks[at] = this.rankAt(symbols, at);
     }

@@ -1,5 +1,5 @@
 import { plainText } from "../plainText.js";
-import { namedSplit, splitNames } from "./splits.js";
+import { type NamedSplit, namedSplit, splitNames } from "./splits.js";
 import {
   type AddedToken,
   badTokenizer,
@@ -9,7 +9,7 @@ import {
   type Vocabulary,
 } from "./vocabulary.js";
 
-/** What a GGUF file says about its tokenizer, under the keys named beside each field. Arrays are as long as the file says. */
+/** What a GGUF file says about its tokenizer, under the keys beside the fields. Arrays are as long as in the file. */
 export interface GgufTokenizer {
   readonly file: string;
   /** `tokenizer.ggml.model` */
@@ -40,7 +40,8 @@ export function vocabularyFromGguf(gguf: GgufTokenizer): Vocabulary {
   const split = splitOf(gguf);
   checkLengths(gguf);
   for (const [key, id] of specialIds) {
-    if (!(id >= 0 && id < tokens.length)) throw badTokenizer(file, `${plainText(key)} is ${id}, but there are ${tokens.length} tokens`);
+    if (id >= 0 && id < tokens.length) continue;
+    throw badTokenizer(file, `${plainText(key)} is ${id}, but there are ${tokens.length} tokens`);
   }
   const bosId = specialIds.get("tokenizer.ggml.bos_token_id");
   const addBos = gguf.addBos ?? split.addBos ?? false;
@@ -68,22 +69,26 @@ function requireByteLevelBpe({ file, model, tokens, tokenTypes }: GgufTokenizer)
   }
   const byteTokens = tokenTypes !== undefined && Array.prototype.includes.call(tokenTypes, tokenType.byte);
   if (byteTokens || tokens.includes("<0x0A>")) {
-    throw unsupportedTokenizer(file, "its tokenizer falls back to byte tokens such as <0x0A>; only byte-level BPE is supported");
+    const what = "its tokenizer falls back to byte tokens such as <0x0A>";
+    throw unsupportedTokenizer(file, `${what}; only byte-level BPE is supported`);
   }
 }
 
-function splitOf({ file, pre }: GgufTokenizer): NonNullable<ReturnType<typeof namedSplit>> {
-  if (pre === undefined) throw badTokenizer(file, "tokenizer.ggml.pre is missing, which says how text is split into words");
+function splitOf({ file, pre }: GgufTokenizer): NamedSplit {
+  if (pre === undefined) {
+    throw badTokenizer(file, "tokenizer.ggml.pre is missing, which says how text is split into words");
+  }
   const split = namedSplit(pre);
   if (split) return split;
   throw unsupportedTokenizer(
     file,
-    `tokenizer.ggml.pre is "${plainText(pre)}", a way to split text that is not known (known: ${splitNames.join(", ")})`,
+    `tokenizer.ggml.pre is "${plainText(pre)}", a split that is not known (known: ${splitNames.join(", ")})`,
   );
 }
 
-function checkLengths({ file, tokens, tokenTypes, scoreCount }: GgufTokenizer): void {
+function checkLengths({ file, tokens, merges, tokenTypes, scoreCount }: GgufTokenizer): void {
   if (tokens.length === 0) throw badTokenizer(file, "tokenizer.ggml.tokens is empty");
+  if (merges.length === 0) throw badTokenizer(file, "tokenizer.ggml.merges is missing or empty");
   for (const [key, count] of [["token_type", tokenTypes?.length] as const, ["scores", scoreCount] as const]) {
     if (count === undefined || count === tokens.length) continue;
     throw badTokenizer(file, `tokenizer.ggml.${key} has ${count} entries for ${tokens.length} tokens`);

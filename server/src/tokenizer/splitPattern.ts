@@ -1,7 +1,7 @@
 /**
- * Patterns of tokenizers are written for Oniguruma, the engine that Hugging Face's library uses. They come out of files
- * that anyone may have made, so only what can be translated to JavaScript with the same meaning passes, and nothing that
- * could backtrack for long.
+ * Patterns of tokenizers are written for Oniguruma, the engine of Hugging Face's library. They come out of files that
+ * anyone may have made: only what can be translated to JavaScript with the same meaning passes, and nothing that could
+ * backtrack for long.
  */
 
 /** More unbounded repetitions than this in one alternative could take a time that grows too fast with the text. */
@@ -119,7 +119,7 @@ class Translation {
 
   private repeat(character: string, closed: Group | undefined): string {
     if (closed?.repeats) throw new Error("a repetition stands inside a repetition");
-    if (++this.repetitions > maxRepetitions) throw new Error(`an alternative repeats more than ${maxRepetitions} times`);
+    if (++this.repetitions > maxRepetitions) throw new Error(`it has more than ${maxRepetitions} repetitions in a row`);
     this.group.repeats = true;
     return character;
   }

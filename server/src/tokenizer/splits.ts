@@ -1,7 +1,7 @@
 import { translatePattern } from "./splitPattern.js";
 
-/** Splits by the names that GGUF files give them (`tokenizer.ggml.pre`), as the models' authors wrote them. */
-interface NamedSplit {
+/** A split by the name that GGUF files give it (`tokenizer.ggml.pre`), as the models' authors wrote it. */
+export interface NamedSplit {
   readonly patterns: readonly string[];
   readonly ignoreMerges?: boolean;
   /** Whether prompts begin with the first token of a text unless the file says otherwise. */
@@ -13,8 +13,11 @@ const blanks = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
 
 /** The split of GPT-2, which is also that of a ByteLevel pre-tokenizer. */
 export const gpt2Pattern = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
-const qwen2Pattern = String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|${blanks}`;
-const llama3Pattern = String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|${blanks}`;
+/** The split of GPT-4 and its followers, which differ in how they take numbers. */
+const wordsAnd = (numbers: string) =>
+  String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|${numbers}| ?[^\s\p{L}\p{N}]+[\r\n]*|${blanks}`;
+const qwen2Pattern = wordsAnd(String.raw`\p{N}`);
+const llama3Pattern = wordsAnd(String.raw`\p{N}{1,3}`);
 
 const gpt2: NamedSplit = { patterns: [gpt2Pattern] };
 const digitsAlone: NamedSplit = { patterns: [String.raw`\p{N}`, gpt2Pattern] };

@@ -20,7 +20,7 @@ export async function readTokenTable(file: string, fingerprint: string): Promise
   }
 }
 
-/** Writes a table under its name in one step. A folder that cannot be written to only costs the time to build it again. */
+/** Writes a table under its name in one step. Where that fails it only costs the time to build it again. */
 export async function writeTokenTable(file: string, table: TokenTable): Promise<void> {
   const part = `${file}.${randomUUID()}.part`;
   try {

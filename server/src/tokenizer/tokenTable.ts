@@ -7,8 +7,8 @@ import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
  * A vocabulary as typed arrays over one buffer, which is also what the table's file holds: nothing is parsed when it is
  * loaded, and no token is a string before somebody asks for it.
  *
- * The buffer begins with a header of {@link headerBytes}, then come the description as JSON padded to four bytes, and the
- * sections in the order of {@link sectionsOf}.
+ * The buffer begins with a header of {@link headerBytes}; then come the description as JSON padded to four bytes, and
+ * the sections in the order of {@link sectionsOf}.
  */
 export interface TokenTable extends TokenTableDescription {
   readonly buffer: ArrayBuffer;
@@ -39,7 +39,7 @@ interface TokenTableDescription
 
 const magic = 0x4b544f50; // "POTK"
 const version = 1;
-/** Bytes of the header: magic, version, length in bytes, length of the description as integers, then the checksum of the rest. */
+/** Magic, version, length in bytes and length of the description as integers, then the checksum. */
 const headerBytes = 36;
 const checksumAt = 16;
 
@@ -67,7 +67,7 @@ export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): To
   table.offsets.set(offsets);
   fillTokenSlots(table, vocabulary);
   fillMerges(table, vocabulary, ids);
-  fillHeader(table);
+  new Uint8Array(table.buffer).set(checksum(table.buffer), checksumAt);
   return table;
 }
 
@@ -120,15 +120,12 @@ function sectionsOf(
 }
 
 /**
- * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our own
- * over megabytes is still being compiled when it ends.
+ * Detects damage, not intent: nobody but this program writes the file. A hash of the platform, because a loop of our
+ * own over megabytes is still being compiled when it ends.
  */
 function checksum(buffer: ArrayBuffer): Buffer {
-  return createHash("sha1").update(new Uint8Array(buffer, headerBytes)).digest();
-}
-
-function fillHeader({ buffer }: TokenTable): void {
-  new Uint8Array(buffer).set(checksum(buffer), checksumAt);
+  const header = new Uint8Array(buffer, 0, checksumAt);
+  return createHash("sha1").update(header).update(new Uint8Array(buffer, headerBytes)).digest();
 }
 
 /** The id of a token by its name in the byte alphabet. Merges may make a token that is listed among the added ones. */

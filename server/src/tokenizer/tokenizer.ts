@@ -20,7 +20,7 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** Like `encode`, but names of added tokens (`<|im_start|>`, `<think>`, …) become their ids. */
   encodeWithSpecialTokens(text: string): Int32Array;
-  /** Where each word of a text ends, in UTF-16 units: no token reaches beyond its word. Absent where words are not known. */
+  /** Where each word of a text ends, in UTF-16 units: no token reaches beyond one. Absent where words are not known. */
   wordEnds?(text: string): readonly number[];
   /** Id of a token by its exact name, for prompt formats: `idOf("<|fim_prefix|>")`. */
   idOf(token: string): number | undefined;
@@ -42,8 +42,8 @@ export interface Detokenizer {
 }
 
 /**
- * The tokenizer of a source. With `tableFile` its table is taken from there where it is fresh, else built and kept there.
- * Throws ModelError that names the source's file.
+ * The tokenizer of a source. With `tableFile` its table is taken from there while it is fresh, else built and kept
+ * there. Throws ModelError that names the source's file.
  */
 export async function loadTokenizer(source: TokenizerSource, tableFile?: string): Promise<Tokenizer> {
   const kept = tableFile === undefined ? undefined : await readTokenTable(tableFile, source.fingerprint);

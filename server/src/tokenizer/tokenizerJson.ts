@@ -2,7 +2,6 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import { ioError, isMissing, messageOf, parseJson, readJsonIfExists, readText } from "../files.js";
-import { ModelError } from "../modelError.js";
 import { plainText } from "../plainText.js";
 import { literalPattern, translatePattern } from "./splitPattern.js";
 import { gpt2Pattern } from "./splits.js";
@@ -10,7 +9,6 @@ import {
   badTokenizer,
   checkVocabulary,
   isControlToken,
-  maxMerges,
   maxTokens,
   type TokenizerSource,
   unsupportedTokenizer,
@@ -42,7 +40,11 @@ const documentSchema = z.looseObject({
 type TokenizerDocument = z.infer<typeof documentSchema>;
 
 const namedToken = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
-const configSchema = z.looseObject({ eos_token: namedToken, bos_token: namedToken, add_bos_token: z.boolean().nullish() });
+const configSchema = z.looseObject({
+  eos_token: namedToken,
+  bos_token: namedToken,
+  add_bos_token: z.boolean().nullish(),
+});
 type TokenizerConfig = z.infer<typeof configSchema>;
 
 /** The tokenizer of a directory in Hugging Face's layout; undefined where there is no `tokenizer.json`. */
@@ -58,16 +60,6 @@ export async function tokenizerSource(directory: string): Promise<TokenizerSourc
   };
 }
 
-/** As {@link tokenizerSource}, for those who need one. */
-export async function requireTokenizerSource(directory: string): Promise<TokenizerSource> {
-  const source = await tokenizerSource(directory);
-  if (source) return source;
-  throw new ModelError(
-    "io",
-    `${path.join(directory, fileName)} does not exist. Copy the tokenizer files of the model beside its weights.`,
-  );
-}
-
 async function factsOf(file: string): Promise<string | undefined> {
   try {
     const { size, mtimeNs } = await stat(file, { bigint: true });
@@ -78,7 +70,7 @@ async function factsOf(file: string): Promise<string | undefined> {
   }
 }
 
-/** Reads `tokenizer.json` and `tokenizer_config.json` of a directory. Throws ModelError that names the file and the field. */
+/** Reads `tokenizer.json` and `tokenizer_config.json`. Throws ModelError that names the file and the field. */
 export async function vocabularyFromTokenizerJson(directory: string): Promise<Vocabulary> {
   const file = path.join(directory, fileName);
   const document = parseJson(file, await readText(file), documentSchema);
@@ -122,7 +114,9 @@ function requireByteLevelBpe({ model, decoder }: TokenizerDocument, file: string
 }
 
 function readTokens(vocab: unknown, file: string): (string | undefined)[] {
-  if (typeof vocab !== "object" || vocab === null || Array.isArray(vocab)) throw badTokenizer(file, "model.vocab is no object");
+  if (typeof vocab !== "object" || vocab === null || Array.isArray(vocab)) {
+    throw badTokenizer(file, "model.vocab is no object");
+  }
   const tokens: (string | undefined)[] = [];
   for (const [token, id] of Object.entries(vocab)) {
     if (!Number.isInteger(id) || id < 0 || id >= maxTokens) {
@@ -138,17 +132,16 @@ function readTokens(vocab: unknown, file: string): (string | undefined)[] {
 /** Merges are written as `"a b"`, or as `["a", "b"]` by newer versions of the library. */
 function readMerges(merges: unknown, file: string): readonly string[] {
   if (!Array.isArray(merges)) throw badTokenizer(file, "model.merges is no list");
-  if (merges.length > maxMerges) throw badTokenizer(file, `model.merges has ${merges.length} entries, more than ${maxMerges}`);
   return merges.map((merge: unknown, rank) => {
     if (typeof merge === "string") return merge;
-    if (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string")) return merge.join(" ");
+    const isPair = Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string");
+    if (isPair) return merge.join(" ");
     throw badTokenizer(file, `model.merges has an entry ${rank} that is no pair of tokens`);
   });
 }
 
-const preTokenizerSchema = z.looseObject({
+const stepSchema = z.looseObject({
   type: z.string(),
-  pretokenizers: z.array(z.unknown()).max(16).optional(),
   pattern: z.union([z.object({ Regex: z.string() }), z.object({ String: z.string().min(1) })]).optional(),
   behavior: z.string().optional(),
   invert: z.boolean().optional(),
@@ -156,32 +149,28 @@ const preTokenizerSchema = z.looseObject({
   add_prefix_space: z.boolean().optional(),
   use_regex: z.boolean().optional(),
 });
-type PreTokenizer = z.infer<typeof preTokenizerSchema>;
+type Step = z.infer<typeof stepSchema>;
+const steps = z.array(stepSchema).max(16).optional();
+const sequenceSchema = stepSchema.extend({ pretokenizers: steps, normalizers: steps });
 
 function readSplit(preTokenizer: unknown, file: string): readonly string[] {
-  const steps = flatten(preTokenizer, file, "pretokenizers", "pre_tokenizer");
+  const steps = stepsOf(preTokenizer, "pre_tokenizer", file);
   if (steps.at(-1)?.type !== "ByteLevel") {
     throw unsupportedTokenizer(file, "pre_tokenizer does not end with ByteLevel; only byte-level BPE is supported");
   }
   return steps.flatMap((step) => patternOf(step, file));
 }
 
-/** Steps of a pipeline, sequences opened up. */
-function flatten(value: unknown, file: string, list: "pretokenizers" | "normalizers", field: string): readonly PreTokenizer[] {
-  if (value === null || value === undefined) return [];
-  const parsed = preTokenizerSchema.safeParse(value);
+/** The steps of a pipeline: one, or those of a sequence. */
+function stepsOf(pipeline: unknown, field: "pre_tokenizer" | "normalizer", file: string): readonly Step[] {
+  if (pipeline === null || pipeline === undefined) return [];
+  const parsed = sequenceSchema.safeParse(pipeline);
   if (!parsed.success) throw badTokenizer(file, `${field} has an unexpected form`);
-  if (parsed.data.type !== "Sequence") return [parsed.data];
-  const steps = parsed.data[list];
-  if (!Array.isArray(steps)) throw badTokenizer(file, `${field} is a sequence without steps`);
-  return steps.map((step) => {
-    const inner = preTokenizerSchema.safeParse(step);
-    if (!inner.success || inner.data.type === "Sequence") throw badTokenizer(file, `${field} has a step of an unexpected form`);
-    return inner.data;
-  });
+  const { type, pretokenizers, normalizers } = parsed.data;
+  return type === "Sequence" ? (pretokenizers ?? normalizers ?? []) : [parsed.data];
 }
 
-function patternOf(step: PreTokenizer, file: string): readonly string[] {
+function patternOf(step: Step, file: string): readonly string[] {
   const translated = (source: string): readonly string[] => {
     try {
       return [translatePattern(source)];
@@ -204,7 +193,7 @@ function patternOf(step: PreTokenizer, file: string): readonly string[] {
 }
 
 function readsNfc(normalizer: unknown, file: string): boolean {
-  const steps = flatten(normalizer, file, "normalizers", "normalizer");
+  const steps = stepsOf(normalizer, "normalizer", file);
   const other = steps.find(({ type }) => type !== "NFC");
   if (other) throw unsupportedTokenizer(file, `normalizer is ${plainText(other.type)}; only NFC is supported`);
   return steps.length > 0;

@@ -2,8 +2,8 @@ import { ModelError } from "../modelError.js";
 import { plainText } from "../plainText.js";
 
 /**
- * A byte-level BPE vocabulary as plain data, whatever file it comes from. Readers hand it over once; the tokenizer works
- * on a compact table that is built from it.
+ * A byte-level BPE vocabulary as plain data, whatever file it comes from. Readers hand it over once; the tokenizer
+ * works on a compact table that is built from it.
  */
 export interface Vocabulary {
   /** The file that it was read from; messages name it. */
@@ -16,7 +16,7 @@ export interface Vocabulary {
   readonly added: readonly AddedToken[];
   /** Highest id that stands for something + 1; ids from there on are padding. */
   readonly size: number;
-  /** JavaScript patterns (flag `u`) that cut text into words, one after the other: what a pattern matches is a piece, so is what lies between. */
+  /** JavaScript patterns (flag `u`) that cut text into words, one after the other; what lies between matches is one too. */
   readonly split: readonly string[];
   /** Whether text is brought into NFC before it is split. */
   readonly nfc: boolean;
@@ -84,15 +84,18 @@ export function checkVocabulary(vocabulary: Vocabulary): Vocabulary {
     contents.add(content);
   }
   tokens.forEach((token, id) => token !== undefined && checkText(file, id, token));
-  for (const [name, id] of [["the first token", vocabulary.bosId] as const, ["the last token", vocabulary.eosId] as const]) {
-    if (id !== undefined && !(id >= 0 && id < size)) throw badTokenizer(file, `${name} of a text is ${id}, but there are ${size} tokens`);
+  for (const id of [vocabulary.bosId, vocabulary.eosId]) {
+    if (id !== undefined && !(id >= 0 && id < size)) {
+      throw badTokenizer(file, `the first or last token of a text is ${id}, but there are ${size} tokens`);
+    }
   }
   return vocabulary;
 }
 
 function checkText(file: string, id: number, text: string): void {
   if (text === "") throw badTokenizer(file, `token ${id} is empty`);
-  if (text.length > maxTokenLength) throw badTokenizer(file, `token ${id} has ${text.length} characters, more than ${maxTokenLength}`);
+  if (text.length <= maxTokenLength) return;
+  throw badTokenizer(file, `token ${id} has ${text.length} characters, more than ${maxTokenLength}`);
 }
 
 export function duplicate(file: string, token: string): ModelError {

@@ -5,8 +5,6 @@ import type { ModelDescription, TensorRef } from "../../../server/src/engine/add
 import { readCard, realVocabSize } from "../../../server/src/checkpoints/card.js";
 import { configSchema, readConfig } from "../../../server/src/checkpoints/config.js";
 import type { FieldNames } from "../../../server/src/checkpoints/layout.js";
-import { loadTokenizer } from "../../../server/src/tokenizer/tokenizer.js";
-import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
 import { describeModel } from "../../support/described.js";
 import {
   copyOfGolden,
@@ -17,7 +15,7 @@ import {
   removeTensor,
   temporaryDirectory,
 } from "../../support/modelFiles.js";
-import { byteCharacters, writeTokenizer } from "../../support/tokenizerFiles.js";
+import { byteCharacters, tokenizerIn, writeTokenizer } from "../../support/tokenizerFiles.js";
 
 const root = (name: string) => golden(name);
 
@@ -453,6 +451,16 @@ describe("card", () => {
     });
   });
 
+  test.each([
+    ["pipo.json", { name: "x", stopTokenIds: [2 ** 31] }, "badConfig", /token 2147483648 is to end a text, but the vocabulary has 320/],
+    ["generation_config.json", { eos_token_id: 320 }, "badConfig", /token 320 is to end a text/],
+    ["pipo.json", { name: "x", contextPairs: 3 }, "badFile", /pipo\.json: contextPairs/],
+  ])("%s with %j is refused at load, not at each request", async (file, content, code, message) => {
+    const directory = copyOfGolden("tiny-08b");
+    writeFileSync(path.join(directory, file), JSON.stringify(content));
+    await expect(describeModel(directory)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
   test("a model for pairs without any PAD says where to add it", async () => {
     const directory = copyOfGolden("tiny-08b");
     editJson(path.join(directory, "config.json"), (config) => delete config["pad_token_id"]);
@@ -490,7 +498,7 @@ describe("Qwen's own vocabulary", () => {
   test("the end of text of config.json is no stop id, those of the tokenizer are", async () => {
     const directory = temporaryDirectory();
     writeTokenizer(directory);
-    const tokenizer = await loadTokenizer(await requireTokenizerSource(directory));
+    const tokenizer = await tokenizerIn(directory);
     const { stopTokenIds } = await readCard(directory, source({ eos_token_id: 248044 }), tokenizer);
     expect(stopTokenIds).toEqual([tokenizer.idOf("<|im_end|>"), tokenizer.idOf("<|endoftext|>")]);
   });

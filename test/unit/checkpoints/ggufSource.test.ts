@@ -143,6 +143,8 @@ describe("rotary frequencies", () => {
       tiny.metadata.set("llama.rope.scaling.factor", { f32: 4 });
     });
     expect((await readGgufSource(linear)).config.ropeScaling).toMatchObject({ type: "linear", factor: 4 });
+    const untyped = written({}, set("llama.rope.scaling.factor", { f32: 2 }));
+    expect((await readGgufSource(untyped)).config.ropeScaling).toMatchObject({ type: "linear", factor: 2 });
     const yarn = written({ architecture: "qwen2" }, (tiny) => {
       tiny.metadata.set("qwen2.rope.scaling.type", { text: "yarn" });
       tiny.metadata.set("qwen2.rope.scaling.factor", { f32: 4 });
@@ -171,6 +173,8 @@ describe("what does not fit is named with file and key", () => {
     ["values of another size", {}, set("llama.attention.value_length", { u32: 32 }), "unsupported", /value_length 32/],
     ["experts", {}, set("llama.expert_count", { u32: 8 }), "unsupported", /mixture of experts/],
     ["longrope", {}, set("llama.rope.scaling.type", { text: "longrope" }), "unsupported", /rope_type longrope/],
+    ["another stretching", {}, set("llama.rope.scaling.alpha", { f32: 2 }), "unsupported", /rope\.scaling\.alpha 2/],
+    ["scaled logits", {}, set("llama.logit_scale", { f32: 4 }), "unsupported", /llama\.logit_scale 4/],
     ["another vocabulary", {}, set("llama.vocab_size", { u32: 300 }), "badConfig", /llama\.vocab_size 300/],
     ["a count as text", {}, set("llama.block_count", { text: "2" }), "badFile", /llama\.block_count as string/],
     ["a norm that is not a number", {}, set("llama.attention.layer_norm_rms_epsilon", { f32: NaN }), "badFile", /epsilon as NaN/],

@@ -15,19 +15,29 @@ describe("whether a model fits is said in words", () => {
     expect(fitOf(bytes, { ...small, availableMemory })).toEqual({ kind, words });
   });
 
+  test("and slowness is said, too", () => {
+    expect(fitOf(1e9, small, { tokensPerSecond: 7, promptTokensPerSecond: 100 })).toEqual({ kind: "slow", words: "slow on this machine" });
+    expect(fitOf(1e9, small, { tokensPerSecond: 9, promptTokensPerSecond: 100 }).kind).toBe("well");
+  });
+
   test("and needs more than the file has", () => expect(memoryNeed(1e9)).toBeGreaterThan(1e9));
 });
 
 describe("the expected speed", () => {
   test("follows the bandwidth until the threads are the limit", () => {
-    const speed = (machine: Machine) => expectedSpeed(1e9, 2e9, machine)!.tokensPerSecond;
+    const speed = (machine: Machine) => expectedSpeed(1e9, machine, 2e9)!.tokensPerSecond;
     expect(speed({ ...small, readBandwidth: 5e9 })).toBeCloseTo(4);
     expect(speed({ ...small, readBandwidth: 100e9 })).toBeCloseTo(10);
     expect(speed({ ...small, readBandwidth: 100e9, threads: 2 })).toBeCloseTo(20);
   });
 
+  test("is guessed for a file of which only the size is known", () => {
+    expect(expectedSpeed(0.65e9, { ...small, readBandwidth: 100e9 })!.tokensPerSecond).toBeCloseTo(20);
+    expect(expectedSpeed(1e3, small)).toBeUndefined();
+  });
+
   test("is not told where nothing was measured", () => {
-    expect(expectedSpeed(1e9, 1e9, { ...small, readBandwidth: undefined })).toBeUndefined();
+    expect(expectedSpeed(1e9, { ...small, readBandwidth: undefined })).toBeUndefined();
   });
 });
 

@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { findModel } from "../../../server/src/models/findModel.js";
-import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
-import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
+import type { Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
 import { PromptBuilder, fullBudget } from "../../../server/src/prompt/build.js";
 import { ChunkedTokenizer } from "../../../server/src/prompt/chunks.js";
 import { fimFamilies } from "../../../server/src/prompt/fimFamilies.js";
 import { contextAt } from "../../support/completion.js";
+import { tokenizerIn } from "../../support/tokenizerFiles.js";
 import { sourcesIn } from "../../architecture/sources.js";
 
 const sources = [...sourcesIn("server/src/completion", [".ts"]), ...sourcesIn("training/pipo", [".py"]), ...sourcesIn("kernels/reference", [".cpp"])];
@@ -15,7 +15,7 @@ const sources = [...sourcesIn("server/src/completion", [".ts"]), ...sourcesIn("t
 describe("the bundled model's tokenizer", () => {
   let tokenizer: Tokenizer;
   beforeAll(async () => {
-    tokenizer = await loadTokenizer(await requireTokenizerSource(await findModel(undefined)));
+    tokenizer = await tokenizerIn(await findModel(undefined));
   });
 
   it("gives the parts of real sources the ids of the whole", () => {

@@ -1,22 +1,17 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { loadTokenizer, type Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
-import { requireTokenizerSource } from "../../../server/src/tokenizer/tokenizerJson.js";
+import type { Tokenizer } from "../../../server/src/tokenizer/tokenizer.js";
 import { editJson, temporaryDirectory } from "../../support/modelFiles.js";
-import { specialTokens, writeTokenizer } from "../../support/tokenizerFiles.js";
+import { specialTokens, tokenizerIn, writeTokenizer } from "../../support/tokenizerFiles.js";
 
 let directory: string;
 let tokenizer: Tokenizer;
 
-async function load(): Promise<Tokenizer> {
-  return loadTokenizer(await requireTokenizerSource(directory));
-}
-
 beforeEach(async () => {
   directory = temporaryDirectory();
   writeTokenizer(directory);
-  tokenizer = await load();
+  tokenizer = await tokenizerIn(directory);
 });
 
 const firstSpecial = 256 + 7;
@@ -107,7 +102,7 @@ test("long text without any space is encoded in reasonable time", () => {
 describe("files that cannot be used", () => {
   test("no tokenizer.json", async () => {
     rmSync(path.join(directory, "tokenizer.json"));
-    await expect(load()).rejects.toMatchObject({
+    await expect(tokenizerIn(directory)).rejects.toMatchObject({
       code: "io",
       message: expect.stringContaining("tokenizer.json"),
     });
@@ -116,7 +111,7 @@ describe("files that cannot be used", () => {
   test("damaged JSON", async () => {
     const file = path.join(directory, "tokenizer.json");
     writeFileSync(file, readFileSync(file).subarray(0, 200));
-    await expect(load()).rejects.toMatchObject({
+    await expect(tokenizerIn(directory)).rejects.toMatchObject({
       code: "badFile",
       message: expect.stringContaining(file),
     });
@@ -127,7 +122,7 @@ describe("files that cannot be used", () => {
       path.join(directory, "tokenizer.json"),
       (document) => ((document["model"] as Record<string, unknown>)["type"] = "Unigram"),
     );
-    await expect(load()).rejects.toMatchObject({
+    await expect(tokenizerIn(directory)).rejects.toMatchObject({
       code: "unsupported",
       message: expect.stringContaining("Unigram"),
     });
@@ -135,6 +130,6 @@ describe("files that cannot be used", () => {
 
   test("without tokenizer_config.json it works all the same", async () => {
     rmSync(path.join(directory, "tokenizer_config.json"));
-    expect((await load()).encode("in")).toEqual(Int32Array.of(256));
+    expect((await tokenizerIn(directory)).encode("in")).toEqual(Int32Array.of(256));
   });
 });

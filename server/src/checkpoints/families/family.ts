@@ -60,7 +60,7 @@ export type GgufFamily =
       readonly architectures: readonly string[];
       /** Rows of Q and K lie as a rotation of neighbours wants them. */
       readonly interleavedRows: boolean;
-      /** Tensors of one layer, `blk.N.` left out on one side and `model.layers.N.` on the other, without `.weight` and `.bias`. */
+      /** Tensors of one layer: names in `blk.N.` and in `model.layers.N.`, without `.weight` and `.bias`. */
       readonly layerTensors: Readonly<Record<string, string>>;
     }
   | {

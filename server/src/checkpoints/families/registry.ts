@@ -21,7 +21,10 @@ export function declaresPipo(architectures: readonly string[]): boolean {
 }
 
 /** The family that `config.json` means; undefined where it is not among ours, or where type and classes disagree. */
-export function familyOfConfig(modelType: string | undefined, architectures: readonly string[]): FamilyClass | undefined {
+export function familyOfConfig(
+  modelType: string | undefined,
+  architectures: readonly string[],
+): FamilyClass | undefined {
   const all = families.flatMap((family) => family.classes.map((configClass) => ({ family, configClass })));
   return all.find(({ configClass }) => {
     if (modelType !== undefined && !configClass.modelTypes.includes(modelType)) return false;

@@ -48,8 +48,7 @@ export function readGgufConfig(metadata: Metadata, family: Family, facts: Tensor
     const [many, few] = [keys.name("attention.head_count"), keys.name("attention.head_count_kv")];
     throw badConfig(file, `says ${many} ${numAttentionHeads}, which is not a multiple of ${few} ${numKeyValueHeads}`);
   }
-  if ((keys.count("expert_count", limits.layers, 0) ?? 0) > 1)
-    throw unsupported(file, "holds a mixture of experts; only dense models are known");
+  checkFeatures(keys);
   const maxPositions = keys.required("context_length", limits.positions);
   const window = keys.count("attention.sliding_window", limits.positions, 0) || maxPositions;
   return {
@@ -130,6 +129,31 @@ class Keys {
   }
 }
 
+/** Keys that ask for something that is not computed, with the values that ask for nothing. */
+const neutralValues: readonly (readonly [key: string, ...neutral: number[]])[] = [
+  ["attention.scale", 0],
+  ["attention.clamp_kqv", 0],
+  ["attn_logit_softcapping", 0],
+  ["final_logit_softcapping", 0],
+  ["embedding_scale", 0, 1],
+  ["residual_scale", 0, 1],
+  ["logit_scale", 0, 1],
+  ["rope.scaling.alpha", 0],
+  ["rope.scaling.yarn_log_multiplier", 0],
+  ["rope.scaling.yarn_ext_factor", 1],
+  ["rope.scaling.yarn_attn_factor", 1],
+];
+
+function checkFeatures(keys: Keys): void {
+  if ((keys.count("expert_count", limits.layers, 0) ?? 0) > 1)
+    throw unsupported(keys.file, "holds a mixture of experts; only dense models are known");
+  for (const [key, ...neutral] of neutralValues) {
+    const value = keys.number(key);
+    if (value !== undefined && !neutral.includes(value))
+      throw unsupported(keys.file, `says ${keys.name(key)} ${value}, which is not known`);
+  }
+}
+
 function headDimOf(keys: Keys, hiddenSize: number, heads: number): number {
   const keyLength = keys.count("attention.key_length", limits.headDim);
   const valueLength = keys.count("attention.value_length", limits.headDim);
@@ -145,7 +169,8 @@ function headDimOf(keys: Keys, hiddenSize: number, heads: number): number {
 function rotaryDimOf(keys: Keys, headDim: number): number {
   const dimensions = keys.count("rope.dimension_count", limits.headDim) ?? headDim;
   const name = keys.name("rope.dimension_count");
-  if (dimensions !== headDim) throw unsupported(keys.file, `says ${name} ${dimensions}; heads of ${headDim} are rotated whole`);
+  if (dimensions !== headDim)
+    throw unsupported(keys.file, `says ${name} ${dimensions}; heads of ${headDim} are rotated whole`);
   if (dimensions % 2 === 0) return dimensions;
   throw badConfig(keys.file, `rotates ${dimensions} dimensions per head; it must be an even number`);
 }
@@ -165,15 +190,12 @@ function positive(keys: Keys, key: string): number | undefined {
 
 /** Linear and yarn scaling; that of Llama 3 is a table among the tensors. */
 function ropeFields(keys: Keys): RopeFields {
-  const legacy = positive(keys, "rope.scale_linear");
-  const type = keys.metadata.text(keys.name("rope.scaling.type")) ?? (legacy === undefined ? undefined : "linear");
-  const factor = positive(keys, "rope.scaling.factor") ?? legacy;
-  for (const key of ["rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"]) {
-    const value = keys.number(key);
-    const usual = key.endsWith("ext_factor") ? 1 : 0;
-    if (value !== undefined && value !== usual) throw unsupported(keys.file, `says ${keys.name(key)} ${value}, which is not known`);
-  }
-  const attention = positive(keys, "rope.scaling.attn_factor") ?? positive(keys, "rope.scaling.yarn_attn_factor");
+  const factor = positive(keys, "rope.scaling.factor") ?? positive(keys, "rope.scale_linear");
+  // A factor without a type means linear scaling.
+  const type = keys.metadata.text(keys.name("rope.scaling.type")) ?? (factor === undefined ? undefined : "linear");
+  const attention = positive(keys, "rope.scaling.attn_factor");
+  if (attention !== undefined && attention !== 1 && type !== "yarn")
+    throw unsupported(keys.file, `says ${keys.name("rope.scaling.attn_factor")} ${attention} without yarn`);
   return {
     type,
     factor,
@@ -181,6 +203,7 @@ function ropeFields(keys: Keys): RopeFields {
     betaFast: positive(keys, "rope.scaling.yarn_beta_fast"),
     betaSlow: positive(keys, "rope.scaling.yarn_beta_slow"),
     // In a GGUF file the factor comes on top of yarn's own.
-    ...(attention !== undefined && factor !== undefined && { attentionFactor: attention * (0.1 * Math.log(factor) + 1) }),
+    ...(attention !== undefined &&
+      factor !== undefined && { attentionFactor: attention * (0.1 * Math.log(Math.max(1, factor)) + 1) }),
   };
 }

@@ -146,20 +146,24 @@ function placeTensor(tensor: DeclaredTensor, dataStart: number, alignment: numbe
   if (!type) {
     throw new ModelError(
       "unsupported",
-      `${file} stores ${what} as ${foreignTypeName(typeId)}, which is not read. Choose a file of another quantisation, such as Q4_K_M or Q8_0.`,
+      `${file} stores ${what} as ${foreignTypeName(typeId)}, which is not read. ` +
+        "Choose a file of another quantisation, such as Q4_K_M or Q8_0.",
     );
   }
   const values = dims.reduce((product, dim) => (dim === 0 ? NaN : product * dim), 1);
   const shape = [...dims].reverse();
   // Not even two bits a value: more cannot be in the file, and every larger product is caught here too.
-  if (!(values <= 8 * size)) throw badGguf(file, `gives ${what} the shape [${shape.join(", ")}], for which it has no room`);
-  if (dims[0]! % type.blockValues !== 0)
-    throw badGguf(file, `stores ${what} as ${type.dtype}, but its rows of ${dims[0]} are no multiple of ${type.blockValues}`);
-  const bytes = (values / type.blockValues) * type.blockBytes;
-  if (offset % alignment !== 0) throw badGguf(file, `places ${what} at ${offset}, which is no multiple of ${alignment}`);
-  if (dataStart + offset + bytes > size)
-    throw badGguf(file, `ends at byte ${size}, but ${what} reaches to byte ${dataStart + offset + bytes}; it is truncated`);
-  return { name, dtype: type.dtype, shape, offset: dataStart + offset, bytes };
+  if (!(values <= 8 * size))
+    throw badGguf(file, `gives ${what} the shape [${shape.join(", ")}], for which it has no room`);
+  const { dtype, blockValues, blockBytes } = type;
+  if (dims[0]! % blockValues !== 0)
+    throw badGguf(file, `stores ${what} as ${dtype}, but its rows of ${dims[0]} are no multiple of ${blockValues}`);
+  if (offset % alignment !== 0)
+    throw badGguf(file, `places ${what} at ${offset}, which is no multiple of ${alignment}`);
+  const bytes = (values / blockValues) * blockBytes;
+  const end = dataStart + offset + bytes;
+  if (end > size) throw badGguf(file, `ends at byte ${size}, but ${what} reaches to byte ${end}; it is truncated`);
+  return { name, dtype, shape, offset: dataStart + offset, bytes };
 }
 
 function checkNames(file: string, tensors: readonly GgufTensor[]): void {

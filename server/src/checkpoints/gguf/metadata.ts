@@ -80,7 +80,7 @@ export interface Integers {
   at(index: number): number;
 }
 
-/** The keys and values of a GGUF file. Readers name the type that they want; another one in the file is an error that names the key. */
+/** The keys and values of a GGUF file. Readers name the type that they want; another one is an error that names the key. */
 export class Metadata {
   constructor(
     readonly file: string,

@@ -45,7 +45,7 @@ async function readParts(place: string): Promise<readonly GgufFile[]> {
   parts.forEach(({ file, metadata }, i) => {
     const count = metadata.integer("split.count", 0, 0xffff) ?? 0;
     if (count > 1 && names.length === 1)
-      throw badGguf(file, `is one of ${count} parts of a model, but its name is not that of a part (-00001-of-0000N.gguf)`);
+      throw badGguf(file, `is one of ${count} parts of a model, but is not named like one (-00001-of-0000N.gguf)`);
     if (names.length > 1 && (count !== names.length || metadata.integer("split.no", 0, 0xffff) !== i))
       throw badGguf(file, `is by its name part ${i + 1} of ${names.length}, but says something else inside`);
   });

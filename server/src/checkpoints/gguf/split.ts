@@ -5,12 +5,13 @@ const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 /** Beyond any model; a name must not make thousands of files be opened. */
 const maxParts = 512;
 
-/** The files of a model that is split into `NAME-00001-of-0000N.gguf`, in order, from any of them; otherwise the file itself. */
+/** The files of a model in parts `NAME-00001-of-0000N.gguf`, in order, from any of them; otherwise the file itself. */
 export function splitParts(file: string): readonly string[] {
   const match = partName.exec(path.basename(file));
   const count = Number(match?.[3] ?? 1);
   if (!match || count === 1) return [file];
-  if (count < 1 || count > maxParts) throw badGguf(file, `is by its name one of ${count} parts; at most ${maxParts} are read`);
+  if (count < 1 || count > maxParts)
+    throw badGguf(file, `is by its name one of ${count} parts; at most ${maxParts} are read`);
   return Array.from({ length: count }, (_, i) =>
     path.join(path.dirname(file), `${match[1]}-${String(i + 1).padStart(5, "0")}-of-${match[3]}.gguf`),
   );

@@ -4,7 +4,7 @@ import type { GgufFile } from "./header.js";
 import type { Metadata } from "./metadata.js";
 
 const key = (name: string) => `tokenizer.ggml.${name}`;
-/** The tokenizer of a file; nothing of it is decoded before the vocabulary is asked for. Undefined where the file has none. */
+/** The tokenizer of a file, undecoded until its vocabulary is asked for. Undefined where the file has none. */
 export function ggufTokenizer({ file, size, mtimeNs, metadata }: GgufFile): TokenizerSource | undefined {
   const tokens = metadata.texts(key("tokens"));
   if (!tokens) return undefined;

@@ -111,7 +111,7 @@ export function toTensorRef(tensor: StoredTensor): TensorRef {
   if (!isDiskDtype(dtype)) {
     throw new ModelError(
       "unsupported",
-      `${file} stores tensor ${plainText(name)} as ${dtype}; of safetensors files F32, BF16 and F16 are read. Use such a checkpoint.`,
+      `${file} stores tensor ${plainText(name)} as ${dtype}; F32, BF16 and F16 are read. Use such a checkpoint.`,
     );
   }
   return { file, offset, bytes, dtype, shape };
