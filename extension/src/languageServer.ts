@@ -39,6 +39,9 @@ export interface ServerPlaces {
   readonly cache: string;
 }
 
+/** A server that works answers sooner, also while it computes: its own requests never wait for the model. */
+const answerLimitMs = 10_000;
+
 export type ServerCondition =
   | { readonly kind: "notStarted" }
   | { readonly kind: "starting" }
@@ -84,7 +87,7 @@ export class LanguageServer implements Disposable {
     this.policy.reset();
     if (this.currentCondition.kind === "running" && this.client !== undefined) {
       try {
-        await this.client.sendRequest(restartEngineRequest.method);
+        await within(answerLimitMs, this.client.sendRequest(restartEngineRequest.method));
         return;
       } catch (error) {
         this.log.warn(`the server did not restart the engine, so the server is started again: ${String(error)}`);
@@ -210,7 +213,7 @@ export class LanguageServer implements Disposable {
 
   private async request<Result>(method: string): Promise<Result | null> {
     if (this.client === undefined || this.currentCondition.kind !== "running") return null;
-    return this.client.sendRequest<Result | null>(method).catch((error: unknown) => {
+    return within(answerLimitMs, this.client.sendRequest<Result | null>(method)).catch((error: unknown) => {
       this.log.debug(`${method}: ${String(error)}`);
       return null;
     });
@@ -234,6 +237,19 @@ export function serverPlaces(extensionUri: Uri, storageUri: Uri): ServerPlaces {
     serverModule: path.join(extensionUri.fsPath, "dist", "server.js"),
     cache: path.join(storageUri.fsPath, "packed"),
   };
+}
+
+/** Rejects when there is no answer in time: a server that hangs must not take those along who wait for it. */
+async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The library asks by resource alone and would miss `"[python]": {…}` and what a folder adds to a list: both are added here. */

@@ -2,7 +2,6 @@ import { createConnection } from "vscode-languageserver/node";
 import type { OpenModel } from "./models/modelManager.js";
 import { loadModel } from "./engine/engine.js";
 import { describeMachine } from "./engine/machine.js";
-import { defaultThreads } from "./engine/threads.js";
 import { defaultCacheDirectory, defaultModelsDirectory } from "./environment.js";
 import { messageOf } from "./files.js";
 import { findModel } from "./models/findModel.js";
@@ -22,7 +21,7 @@ const host: ServerHost = {
       model.path === "" && options.bundledModelPath ? options.bundledModelPath : await findModel(model.path),
       {
         packedDirectory: options.cacheDir ?? defaultCacheDirectory(),
-        threads: engine.threads || defaultThreads(),
+        threads: engine.threads,
         device: engine.device,
         ...(engine.dtype !== "auto" && { dtype: engine.dtype }),
       },

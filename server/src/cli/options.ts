@@ -33,7 +33,7 @@ export function withModelFlags(command: Command, defaultDtype: DtypeChoice = "au
         .argParser(groupSize)
         .default(32),
     )
-    .option("--threads <count>", "worker threads; 0 takes all cores but one", integerFrom(0), 0)
+    .option("--threads <count>", "worker threads; 0 takes all cores but one, and both of two", integerFrom(0), 0)
     .addOption(
       new Option("--device <name>", "auto: an NVIDIA GPU where one can be used, else the processor")
         .choices(devices)

@@ -20,6 +20,7 @@ import type {
   WeightDtype,
 } from "./addon.js";
 import { loadAddon } from "./load.js";
+import { defaultThreads } from "./threads.js";
 
 /** How a model is opened. Everything has a default. */
 export interface OpenOptions {
@@ -29,7 +30,7 @@ export interface OpenOptions {
   readonly dtype?: WeightDtype | "auto";
   /** Default 32. */
   readonly groupSize?: 32 | 64;
-  /** Default 0: cores − 1. */
+  /** Default 0: what {@link defaultThreads} says. */
   readonly threads?: number;
   /** Directory for packed files and tables of tokenizers; absent: everything is made anew in memory. */
   readonly packedDirectory?: string;
@@ -156,7 +157,8 @@ export async function openEngine(
   options: OpenOptions,
   onProgress?: ProgressListener,
 ): Promise<LoadedEngine> {
-  const { groupSize = 32, threads = 0, device = "auto" } = options;
+  const { groupSize = 32, device = "auto" } = options;
+  const threads = options.threads || defaultThreads();
   const dtype = weightDtype(described, options);
   const kernels = options.kernels ?? (device === "auto" ? undefined : device);
   const packedFile =
