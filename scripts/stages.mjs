@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { build, showProgress } from "./build.mjs";
 import { ensureNvcc, environmentFor, findNvcc, spillingKernels } from "./cuda.mjs";
+import { modelsFolder } from "./model.mjs";
 import { packageExtension } from "./package.mjs";
 import { arePresent, ensure, ensurePythonEnvironment, needs } from "./prerequisites.mjs";
 import { ask, buildJobs, inRoot, run, say, Trouble } from "./shell.mjs";
@@ -43,6 +44,27 @@ export const nodeTests = () => vitest("test/vitest.config.mts");
 export async function endToEnd() {
   process.env.PIPO_TEST_VSIX = await packageExtension();
   return vitest("test/e2e/vitest.config.mts");
+}
+
+/** Fetched for the tests of real models, smallest first. */
+const testedModels = ["smollm2-135m", "qwen2.5-coder-0.5b"];
+
+/**
+ * Real model files against transformers and llama.cpp.
+ * @param {boolean} mayFetch  the files, where they are not in the models folder
+ * @returns {Promise<Count>}
+ */
+export async function realModels(mayFetch) {
+  await build();
+  for (const name of mayFetch ? testedModels : []) {
+    const pull = [inRoot("dist/cli.js"), "pull", name];
+    await run(process.execPath, pull, { quiet: true, timeoutMs: 600_000 }).catch(() => say(`${name} could not be fetched`));
+  }
+  process.env.PIPO_TEST_MODELS = modelsFolder();
+  const count = await vitest("test/models/vitest.config.mts");
+  if (count.skipped === 0) return count;
+  const note = mayFetch ? "some real models could not be fetched" : "real models not tested where they are not here: npm test -- --all fetches them (590 MB)";
+  return { ...count, note };
 }
 
 /** @param {string} config @returns {Promise<Count>} */

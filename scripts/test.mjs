@@ -13,6 +13,7 @@ const all = [
   { name: "native", run: stages.nativeTests },
   { name: "neon", run: stages.armTests },
   { name: "cuda", run: () => stages.cudaKernels(isFull) },
+  { name: "models", run: () => stages.realModels(isFull) },
   { name: "e2e", run: stages.endToEnd },
   { name: "training", run: () => stages.trainingTests(isFull) },
   { name: "asan", run: stages.addressSanitizer, isOnlyInFull: true },
@@ -21,7 +22,7 @@ const all = [
 
 const help = `npm test [-- options]
   --only A,B  these stages alone: ${all.map(({ name }) => name).join(", ")}
-  --all       also the sanitizers, the training tests and the CUDA kernels (as in CI)
+  --all       also the sanitizers, the training tests, the CUDA kernels and models that must be fetched (as in CI)
 `;
 
 main(async () => {
