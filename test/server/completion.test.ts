@@ -107,6 +107,20 @@ describe("a suggestion", () => {
     expect((await server.lastTrace())?.outcome).toMatchObject({ reason: "invalidPosition" });
   });
 
+  it.each([
+    ["m = '你好'\nk = ", ""],
+    ["values = [1, 2, 3]\njson.loads(", ")\n"],
+  ])("holds no thoughts and leaves a line whose brackets match: %j", async (before, after) => {
+    const uri = newUri();
+    await server.open(uri, before + after);
+    const lines = before.split("\n");
+    const item = await server.complete(uri, { line: lines.length - 1, character: lines.at(-1)!.length });
+    expect((await server.lastTrace())?.generation?.steps).toBeGreaterThan(0);
+    const line = `${lines.at(-1)}${item?.insertText ?? ""}${after}`;
+    expect(line).not.toContain("think>");
+    expect(line.split("(").length).toBe(line.split(")").length);
+  });
+
   it("is counted when it is accepted", async () => {
     const { item } = await suggestion();
     const before = (await server.statistics()).accepted;
