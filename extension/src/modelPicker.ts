@@ -17,10 +17,16 @@ export async function chooseModel(context: ModelPickerContext): Promise<void> {
   const choice = await pick(context.server);
   if (choice?.kind === "browse") {
     const place = await browse();
-    if (place !== undefined) await setModelPath(place);
+    if (place !== undefined) await use(place, context.server);
   } else if (choice?.kind === "model" && (await isHere(choice.model, context.downloads))) {
-    await setModelPath(choice.model.setting);
+    await use(choice.model.setting, context.server);
   }
+}
+
+/** A model that was set before it was there is no change of a setting, so it is loaded on request. */
+async function use(setting: string, server: LanguageServer): Promise<void> {
+  if (setting === modelPath()) await server.restart();
+  else await setModelPath(setting);
 }
 
 /** The list opens at once; looking at the machine and its folders takes a moment. */

@@ -111,7 +111,7 @@ function tooltipOf(view: StatusView, look: Look): MarkdownString {
 
 function tableRows({ condition, latency, trace, statistics }: StatusView): readonly (readonly [string, string])[] {
   if (condition.kind !== "running" || condition.status === null) return [];
-  const { model, backend, backendNote, reason } = condition.status;
+  const { state, model, backend, backendNote, reason } = condition.status;
   const rows: [string, string][] = [];
   if (model !== null) rows.push([l10n.t("Model"), model]);
   if (backend !== null) rows.push([l10n.t("Computed by"), backend]);
@@ -128,7 +128,7 @@ function tableRows({ condition, latency, trace, statistics }: StatusView): reado
     rows.push([l10n.t("Tokens per step"), (statistics.tokens / statistics.steps).toFixed(2)]);
     rows.push([l10n.t("Suggestions"), l10n.t("{0} shown, {1} accepted", statistics.suggestions, statistics.accepted)]);
   }
-  if (reason !== null) rows.push([l10n.t("Last time nothing was shown"), l10n.t(emptyReasonText[reason])]);
+  if (reason !== null && state !== "disabled") rows.push([l10n.t("Last time nothing was shown"), l10n.t(emptyReasonText[reason])]);
   return rows;
 }
 

@@ -3,7 +3,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { DecodeMode, ScoredId } from "../../server/src/engine/addon.js";
 import { greedy, loadEngine, type LoadedEngine } from "../../server/src/engine/engine.js";
-import { golden, goldenModels } from "../support/modelFiles.js";
+import { golden, goldenGgufs, goldenModels } from "../support/modelFiles.js";
 
 type Scored = readonly [id: number, logit: number][];
 interface Golden {
@@ -34,8 +34,13 @@ const relativeTolerance = 1e-4;
 /** Each decode was recorded for so many steps, or up to a stop id. */
 const recordedSteps = 24;
 
-describe.each(goldenModels)("$name in f32", ({ name, directory, ...rest }) => {
-  const recorded = JSON.parse(readFileSync(path.join(golden(name), "golden.json"), "utf8")) as Golden;
+const models = [
+  ...goldenModels.map((model) => ({ ...model, record: path.join(golden(model.name), "golden.json") })),
+  ...goldenGgufs.map((name) => ({ name, directory: golden(`${name}.gguf`), record: golden(`${name}.json`) })),
+];
+
+describe.each(models)("$name in f32", ({ directory, record, ...rest }) => {
+  const recorded = JSON.parse(readFileSync(record, "utf8")) as Golden;
   let loaded: LoadedEngine;
 
   beforeAll(async () => {

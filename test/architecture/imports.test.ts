@@ -18,6 +18,7 @@ const protocolGlue = ["server/src/handlers", "server/src/server.ts", "server/src
 const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/src/log": [],
   "server/src/plainText": [],
+  "server/src/ownText": [],
   "server/src/environment": [],
   "server/src/packageRoot": [],
   "server/src/modelError": ["server/src/engine/addon"],
@@ -39,7 +40,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/packageRoot",
     "server/src/tokenizer",
   ],
-  "server/src/prompt": ["server/src/plainText", "server/src/tokenizer"],
+  "server/src/prompt": ["server/src/ownText", "server/src/plainText", "server/src/tokenizer"],
   "server/src/document": [],
   "server/src/postprocess": ["server/src/document"],
   "server/src/models": [
@@ -63,6 +64,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/src/files",
     "server/src/log",
     "server/src/models",
+    "server/src/ownText",
     "server/src/plainText",
     "server/src/postprocess",
     "server/src/prompt",

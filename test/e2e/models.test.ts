@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFil
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { catalogueEntry } from "../../server/src/models/catalogue";
-import { startCodeServer, waitUntil } from "../../scripts/codeServer.mjs";
+import { logFiles, startCodeServer, waitUntil } from "../../scripts/codeServer.mjs";
 import { inRoot } from "../../scripts/shell.mjs";
 import { connectBrowser, openWorkbench, quietSettings, type Workbench } from "../../scripts/workbench.mjs";
 import { FakeHub } from "../support/fakeHub";
@@ -69,6 +69,11 @@ async function inModelsWindow(settings: object, run: (workbench: Workbench, sett
   } finally {
     await browser.close();
   }
+}
+
+function logOfExtension(): string {
+  const logs = logFiles(server.userData).filter((file) => path.basename(file) === "PIPO.log");
+  return logs.map((file) => readFileSync(file, "utf8")).join("");
 }
 
 /** For a person to look at, so not before what slides and fades has come to rest. */
@@ -144,8 +149,12 @@ test("a GGUF file of another program is loaded where it lies", async ({ skip }) 
     await workbench.runCommand("PIPO: Choose a Model…");
     await workbench.pick("small.gguf");
     await waitUntil(() => String(settingsNow()["pipo.model.path"] ?? "").endsWith("small.gguf"), 30_000, "the setting");
-    // It is not trained to fill in the middle: it loads, and the tooltip says why it suggests nothing.
-    await workbench.waitForStatus(/fill in the middle|fill-in-the-middle|Ready/i, 90_000);
+    await waitUntil(() => /SmolLM2.* is ready/i.test(logOfExtension()), 90_000, "the model to be loaded");
+    // It is not trained to fill in the middle, which the tooltip says once a suggestion has been asked for.
+    await workbench.page.locator(".monaco-editor .view-lines").first().click();
+    await workbench.runCommand("Trigger Inline Suggestion");
+    await workbench.waitForStatus(/fill.in.the.middle/i);
+    expect(await (await workbench.statusHover()).innerText()).toMatch(/fill.in.the.middle/i);
     await screenshot(workbench, "model-of-another-program");
     expect(await workbench.messages()).toEqual([]);
   });

@@ -18,7 +18,21 @@ export const goldenModels = [
   { name: "tiny-qwen2", directory: golden("tiny-qwen2") },
   { name: "tiny-qwen3", directory: golden("tiny-qwen3") },
   { name: "tiny-llama", directory: golden("tiny-llama") },
+  { name: "tiny-llama-yarn", directory: golden("tiny-llama-yarn") },
+  { name: "tiny-llama-linear", directory: golden("tiny-llama-linear") },
   { name: "tiny-lora", directory: golden("tiny-lora/base"), adapter: golden("tiny-lora/adapter") },
+] as const;
+
+/** Every golden GGUF file, `.gguf` beside `.json`. */
+export const goldenGgufs = [
+  "gguf/qwen2-f32",
+  "gguf/qwen3-f16",
+  "gguf/llama-q8_0",
+  "gguf/llama-blocks-of-32",
+  "gguf/llama-blocks-of-256",
+  "gguf/llama-linear",
+  "gguf/llama-yarn",
+  "gguf/llama-llama3",
 ] as const;
 
 /** A directory that goes away with the test. */

@@ -89,8 +89,8 @@ def llama(**rope) -> dict:
     return sizes("llama", 32, 64, 2, (4, 2, 8), rms_norm_eps=1e-5, **more)
 
 
-LONGEST = {"linear": 2048, "yarn": 256, "llama3": 65536}
-YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+LONGEST = {"linear": 2048, "yarn": 1024, "llama3": 65536}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 256}
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
@@ -113,6 +113,7 @@ FIXTURES = (
 
 
 def make(fixture: GgufFixture) -> None:
+    """Writes the file, gives the model the values that are stored, and records what it computes."""
     model = randomize(PipoModel(_config(fixture)), fixture.seed).eval()
     generator = np.random.default_rng(fixture.seed)
     writer = GGUFWriter(GGUF_DIR / f"{fixture.name}.gguf", fixture.family)

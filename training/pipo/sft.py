@@ -88,7 +88,7 @@ def read_arguments() -> argparse.Namespace:
     add_run_arguments(parser)
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--backbone", type=Path, help="checkpoint.pt of pretraining; needs --config and --tokenizer")
-    start.add_argument("--model", type=Path, help="checkpoint directory: plain Qwen3.5 or merged PIPO")
+    start.add_argument("--model", type=Path, help="checkpoint directory: plain, or merged PIPO")
     parser.add_argument("--config", type=Path, help="size file, see configs/")
     parser.add_argument("--compressor", choices=COMPRESSOR_TYPES, default="mlp")
     parser.add_argument("--pre-gate", action="store_true", help="train a linear gate that decides before the draft")

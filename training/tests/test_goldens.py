@@ -98,9 +98,10 @@ def test_described_configs_are_those_of_the_checkpoints(tmp_path, name):
     assert (tmp_path / "config.txt").read_text("utf-8") == (GOLDEN_DIR / name / "config.txt").read_text("utf-8")
 
 
+@pytest.mark.parametrize("family", ["qwen3_5", "qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("compressor", ["linear", "none"])
-def test_inspect_reference_on_a_fresh_checkpoint(tmp_path, compressor):
-    arguments = [str(tmp_path), "--random", "3", "--compressor", compressor, "--ids", "1,2,3,4,5"]
+def test_inspect_reference_on_a_fresh_checkpoint(tmp_path, compressor, family):
+    arguments = [str(tmp_path), "--random", "3", "--compressor", compressor, "--ids", "1,2,3,4,5", "--family", family]
     document = inspect(parse_arguments([*arguments, "--set", "hidden_size=64", "num_hidden_layers=4"]))
     rows = document["pairs"] if compressor == "linear" else document["positions"]
     assert [row["index"] for row in rows] == list(range(3 if compressor == "linear" else 5))

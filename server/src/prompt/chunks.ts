@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { ownText } from "../ownText.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 /** Text of one chunk at most; only very long lines are longer, and are cut here whatever stands there. */
@@ -63,11 +64,6 @@ export class ChunkedTokenizer {
 
 function keptBytes(ids: Int32Array, text: string): number {
   return entryBytes + 2 * text.length + ids.byteLength;
-}
-
-/** A part is a view of its document's text, all of which it would keep alive for as long as it is a key. */
-function ownText(part: string): string {
-  return Buffer.from(part, "utf16le").toString("utf16le");
 }
 
 function agreesWith(tokenizer: Tokenizer, rule: RegExp): boolean {

@@ -9,12 +9,12 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
   byteOfCharacter[printable ? byte : next++] = byte;
 }
 
-/** Writes the bytes of a token at `at` and returns where they end; -1 where a character stands for none. */
-export function writeTokenBytes(token: string, bytes: Uint8Array, at: number): number {
-  for (let i = 0; i < token.length; i++) {
-    const byte = byteOfCharacter[token.charCodeAt(i)] ?? -1;
+/** Writes the bytes of the token `text[start, end)` at `at`. Returns where they end, or -1 where a character has none. */
+export function writeTokenBytes(text: string, start: number, end: number, bytes: Uint8Array, at: number): number {
+  for (let i = start; i < end; i++) {
+    const byte = byteOfCharacter[text.charCodeAt(i)] ?? -1;
     if (byte < 0) return -1;
-    bytes[at + i] = byte;
+    bytes[at + i - start] = byte;
   }
-  return at + token.length;
+  return at + end - start;
 }

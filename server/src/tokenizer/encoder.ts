@@ -8,7 +8,13 @@ const bytesPerUnit = 3;
 /** Words up to this many bytes use one buffer again and again. */
 const keptWordBytes = 4096;
 
-/** Text to ids by byte-level BPE: words by the split, bytes of a word, merges. */
+/**
+ * Text to ids by byte-level BPE: words by the split, bytes of a word, merges. The ids are those of Hugging Face's library,
+ * with which the models were trained. llama.cpp differs from it, and from this, in four corners: after the split of
+ * deepseek-coder blanks beyond ASCII do not begin a word; a byte that the vocabulary lacks keeps its neighbours apart;
+ * words that the authors added, such as `<tool_call>`, are tokens in any text; and characters are as in another version of
+ * Unicode (here, as in the platform's).
+ */
 export class Encoder {
   private readonly splitter: Splitter;
   private readonly merger: BytePairMerger;
@@ -55,7 +61,7 @@ export class Encoder {
     const byteCount = writeUtf8(text, start, end, bytes);
     const symbols = ids.values.subarray(ids.length);
     if (this.table.ignoreMerges) {
-      const whole = idOfBytes(this.table, bytes, byteCount);
+      const whole = idOfBytes(this.table, bytes, 0, byteCount);
       if (whole >= 0) {
         symbols[0] = whole;
         return 1;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { plainText } from "../plainText.js";
 import { writeTokenBytes } from "./byteAlphabet.js";
-import { badTokenizer, duplicate, type Vocabulary } from "./vocabulary.js";
+import { badTokenizer, duplicate, maxTokenLength, type Vocabulary } from "./vocabulary.js";
 
 /**
  * A vocabulary as typed arrays over one buffer, which is also what the table's file holds: nothing is parsed when it is
@@ -46,7 +46,6 @@ const checksumAt = 16;
 /** Builds the table. Throws ModelError where merges or tokens contradict each other. */
 export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): TokenTable {
   const { size, merges, added, split, nfc, ignoreMerges, bosId, eosId } = vocabulary;
-  const ids = idsByName(vocabulary);
   const { bytes, offsets } = tokenBytes(vocabulary);
   const description: TokenTableDescription = {
     fingerprint,
@@ -66,7 +65,7 @@ export function buildTokenTable(vocabulary: Vocabulary, fingerprint: string): To
   table.bytes.set(bytes);
   table.offsets.set(offsets);
   fillTokenSlots(table, vocabulary);
-  fillMerges(table, vocabulary, ids);
+  fillMerges(table, vocabulary);
   new Uint8Array(table.buffer).set(checksum(table.buffer), checksumAt);
   return table;
 }
@@ -128,20 +127,6 @@ function checksum(buffer: ArrayBuffer): Buffer {
   return createHash("sha1").update(header).update(new Uint8Array(buffer, headerBytes)).digest();
 }
 
-/** The id of a token by its name in the byte alphabet. Merges may make a token that is listed among the added ones. */
-function idsByName({ file, tokens, added }: Vocabulary): ReadonlyMap<string, number> {
-  const ids = new Map<string, number>();
-  let count = 0;
-  for (let id = 0; id < tokens.length; id++) {
-    const token = tokens[id];
-    if (token === undefined) continue;
-    ids.set(token, id);
-    if (ids.size !== ++count) throw duplicate(file, token);
-  }
-  for (const { id, content } of added) if (!ids.has(content)) ids.set(content, id);
-  return ids;
-}
-
 /** Special tokens have no bytes. What BPE cannot have made, added tokens and others, stands for its own text. */
 function tokenBytes({ tokens, added, size }: Vocabulary): { bytes: Uint8Array; offsets: Int32Array } {
   const addedById = new Map(added.map((token) => [token.id, token]));
@@ -152,7 +137,7 @@ function tokenBytes({ tokens, added, size }: Vocabulary): { bytes: Uint8Array; o
     const token = addedById.get(id);
     const text = token === undefined ? (tokens[id] ?? "") : token.special ? "" : token.content;
     bytes = withRoom(bytes, at, 3 * text.length);
-    const end = token === undefined ? writeTokenBytes(text, bytes, at) : -1;
+    const end = token === undefined ? writeTokenBytes(text, 0, text.length, bytes, at) : -1;
     at = end >= 0 ? end : at + new TextEncoder().encodeInto(text, bytes.subarray(at)).written;
     offsets[id + 1] = at;
   }
@@ -167,39 +152,57 @@ function withRoom(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): U
 }
 
 /** Only what BPE writes can be found by its bytes. */
-function fillTokenSlots(table: TokenTable, { tokens, added }: Vocabulary): void {
+function fillTokenSlots(table: TokenTable, { file, tokens, added }: Vocabulary): void {
   table.tokenSlots.fill(-1);
   table.byteIds.fill(-1);
   const addedIds = new Set(added.map(({ id }) => id));
-  const scratch = new Uint8Array(1 << 16);
+  const others = new Set<string>();
+  const scratch = new Uint8Array(maxTokenLength);
   for (let id = 0; id < tokens.length; id++) {
     const token = tokens[id];
-    if (token === undefined || addedIds.has(id) || writeTokenBytes(token, scratch, 0) < 0) continue;
-    const mask = table.tokenSlots.length - 1;
-    let slot = hashBytes(table.bytes, table.offsets[id]!, table.offsets[id + 1]!) & mask;
-    while (table.tokenSlots[slot]! >= 0) slot = (slot + 1) & mask;
-    table.tokenSlots[slot] = id;
-    if (token.length === 1) table.byteIds[table.bytes[table.offsets[id]!]!] = id;
+    if (token === undefined || addedIds.has(id)) continue;
+    const length = writeTokenBytes(token, 0, token.length, scratch, 0);
+    const isNew = length < 0 ? others.size !== others.add(token).size : insertToken(table, id);
+    if (!isNew) throw duplicate(file, token);
+    if (length === 1) table.byteIds[scratch[0]!] = id;
   }
 }
 
-function fillMerges(table: TokenTable, { file, merges }: Vocabulary, ids: ReadonlyMap<string, number>): void {
+/** False where there is a token of the same bytes already. */
+function insertToken(table: TokenTable, id: number): boolean {
+  const { tokenSlots, offsets, bytes } = table;
+  const [start, end] = [offsets[id]!, offsets[id + 1]!];
+  const mask = tokenSlots.length - 1;
+  let slot = hashBytes(bytes, start, end) & mask;
+  for (; tokenSlots[slot]! >= 0; slot = (slot + 1) & mask) {
+    if (hasBytes(table, tokenSlots[slot]!, bytes, start, end)) return false;
+  }
+  tokenSlots[slot] = id;
+  return true;
+}
+
+function fillMerges(table: TokenTable, { file, merges, added }: Vocabulary): void {
   table.mergeSlots.fill(-1);
-  const idOf = (name: string, rank: number) => {
-    const id = ids.get(name);
-    if (id !== undefined) return id;
-    throw badTokenizer(file, `merge ${rank} names the token ${plainText(name)}, which the tokenizer does not have`);
+  const addedIds = new Map(added.map(({ id, content }) => [content, id]));
+  const scratch = new Uint8Array(2 * maxTokenLength);
+  /** Merges may make or take a token that is listed among the added ones. */
+  const idOf = (start: number, end: number, name: () => string, rank: number) => {
+    const id = end < 0 ? -1 : idOfBytes(table, scratch, start, end);
+    const found = id >= 0 ? id : addedIds.get(name());
+    if (found !== undefined) return found;
+    throw badTokenizer(file, `merge ${rank} names the token ${plainText(name())}, which the tokenizer does not have`);
   };
   for (let rank = 0; rank < merges.length; rank++) {
     const merge = merges[rank]!;
     const space = merge.indexOf(" ", 1);
-    if (space < 0 || merge.indexOf(" ", space + 1) >= 0) {
+    if (space < 0 || merge.length > 2 * maxTokenLength || merge.includes(" ", space + 1)) {
       throw badTokenizer(file, `merge ${rank}, ${plainText(merge)}, is no pair of tokens`);
     }
-    const [left, right] = [merge.slice(0, space), merge.slice(space + 1)];
-    table.mergeLeft[rank] = idOf(left, rank);
-    table.mergeRight[rank] = idOf(right, rank);
-    table.mergeResult[rank] = idOf(left + right, rank);
+    const middle = writeTokenBytes(merge, 0, space, scratch, 0);
+    const end = middle < 0 ? -1 : writeTokenBytes(merge, space + 1, merge.length, scratch, middle);
+    table.mergeLeft[rank] = idOf(0, middle, () => merge.slice(0, space), rank);
+    table.mergeRight[rank] = idOf(middle, end, () => merge.slice(space + 1), rank);
+    table.mergeResult[rank] = idOf(0, end, () => merge.replace(" ", ""), rank);
     insertMerge(table, rank);
   }
 }
@@ -224,18 +227,20 @@ export function rankOf(table: TokenTable, left: number, right: number): number {
   }
 }
 
-/** Id of the token that BPE writes for these bytes, or -1. */
-export function idOfBytes({ tokenSlots, offsets, bytes }: TokenTable, wanted: Uint8Array, length: number): number {
+/** Id of the token that BPE writes for `wanted[start, end)`, or -1. */
+export function idOfBytes(table: TokenTable, wanted: Uint8Array, start: number, end: number): number {
+  const { tokenSlots } = table;
   const mask = tokenSlots.length - 1;
-  for (let slot = hashBytes(wanted, 0, length) & mask; ; slot = (slot + 1) & mask) {
+  for (let slot = hashBytes(wanted, start, end) & mask; ; slot = (slot + 1) & mask) {
     const id = tokenSlots[slot]!;
-    if (id < 0 || sameBytes(bytes, offsets[id]!, offsets[id + 1]!, wanted, length)) return id;
+    if (id < 0 || hasBytes(table, id, wanted, start, end)) return id;
   }
 }
 
-function sameBytes(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array, length: number): boolean {
-  if (end - start !== length) return false;
-  for (let i = 0; i < length; i++) if (bytes[start + i] !== wanted[i]) return false;
+function hasBytes(table: TokenTable, id: number, wanted: Uint8Array, start: number, end: number): boolean {
+  const from = table.offsets[id]!;
+  if (table.offsets[id + 1]! - from !== end - start) return false;
+  for (let i = start; i < end; i++) if (table.bytes[from + i - start] !== wanted[i]) return false;
   return true;
 }
 

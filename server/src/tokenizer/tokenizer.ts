@@ -112,8 +112,8 @@ class ByteLevelTokenizer implements Tokenizer {
     const added = this.#addedIds.get(token);
     if (added !== undefined || token.length > maxTokenLength) return added;
     const bytes = new Uint8Array(token.length);
-    const length = writeTokenBytes(token, bytes, 0);
-    const id = length > 0 ? idOfBytes(this.#table, bytes, length) : -1;
+    const length = writeTokenBytes(token, 0, token.length, bytes, 0);
+    const id = length > 0 ? idOfBytes(this.#table, bytes, 0, length) : -1;
     return id < 0 ? undefined : id;
   }
 

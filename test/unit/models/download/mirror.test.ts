@@ -98,7 +98,7 @@ describe("pip", () => {
     ["there is no pip", "echo '/usr/bin/python3: No module named pip' >&2; exit 1", /it needs pip, which this Python does not have/],
     ["it does not reach the mirror", "echo 'WARNING: Retrying: Temporary failure in name resolution' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1", /pip does not reach it: No matching distribution found/],
     ["it does not know the package", "echo 'ERROR: No matching distribution found for tiny-part1==1.0.0' >&2; exit 1", /pip: No matching distribution found for tiny-part1==1\.0\.0/],
-    ["it speaks of control characters", "printf 'ERROR: \\033[31mred\\033[0m\\a\\n' >&2; exit 1", /pip: +\[31mred \[0m *\.$/],
+    ["it speaks of control characters", "printf 'ERROR: \\033[31mred\\033[0m\\a\\n' >&2; exit 1", /pip: \[31mred\[0m\.$/],
   ])("%s: the message says so", async (_what, script, words) => {
     withPython(script);
     await expect(download()).rejects.toThrow(words);
