@@ -4,6 +4,7 @@ import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { compareDistributions } from "../bench/peer/agreement.js";
+import { compareCursors, type HeldOutText } from "../bench/peer/cursors.js";
 import { fileBenchHeading, fileBenchRow, runFileBench } from "../bench/peer/fileBench.js";
 import { formatPeerTable, runPeerBench } from "../bench/peer/peerBench.js";
 import { probeStart, runStartBench, startBenchHeading, startBenchRows, type ProbedSide } from "../bench/peer/startBench.js";
@@ -20,6 +21,7 @@ interface BenchFlags {
   readonly peer?: boolean;
   readonly model?: string;
   readonly agreement?: number;
+  readonly cursors?: number;
   readonly shapes: readonly ShapeName[];
   readonly dtypes: readonly ("int8" | "int4")[];
   readonly threads: readonly number[];
@@ -37,6 +39,7 @@ export function benchCommand(): Command {
     .option("--peer", "compare with llama.cpp from node-llama-cpp, a development dependency")
     .option("--model <file>", "a GGUF file that both run: speed, starts, memory (default: random weights in --shapes)")
     .option("--agreement <tokens>", "compare distributions of the next token on held-out code instead", integerFrom(1))
+    .option("--cursors <count>", "compare how often the rest of a line is right at random cursors of held-out code", integerFrom(1))
     .option("--shapes <list>", `model shapes, filled with random weights: ${shapeNames.join(",")}`, listOf(shapeNames), shapeNames)
     .option("--dtypes <list>", "int8 (beside Q8_0), int4 (beside Q4_0)", listOf(["int8", "int4"] as const), ["int8", "int4"] as const)
     .option("--threads <list>", "threads on both sides; 0 takes all cores but one", threadList, threadList("0"))
@@ -53,6 +56,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   if (flags.probe) return probe(flags.probe, flags);
   if (!flags.peer) throw new UsageError("Say what to compare with: pipo bench --peer");
   if (flags.agreement !== undefined) return benchAgreement(flags.agreement, flags);
+  if (flags.cursors !== undefined) return benchCursors(flags.cursors, flags);
   return flags.model === undefined ? benchShapes(flags) : benchFile(flags);
 }
 
@@ -82,27 +86,31 @@ async function benchFile(flags: BenchFlags): Promise<void> {
 }
 
 async function benchAgreement(tokens: number, flags: BenchFlags): Promise<void> {
-  if (flags.model === undefined) throw new UsageError("--agreement needs --model with a GGUF file.");
-  const result = await compareDistributions(
-    {
-      file: await findModel(flags.model),
-      texts: await heldOutTexts(),
-      tokens,
-      threads: flags.threads.at(-1)!,
-      packedDirectory: defaultCacheDirectory(),
-    },
-    printNote,
-  );
+  const texts = (await heldOut()).map(({ text }) => text);
+  const result = await compareDistributions({ ...(await fileOptions(flags)), texts, tokens }, printNote);
   const percent = (100 * result.sameBest).toFixed(2);
   printLine(`${result.positions} positions: mean KL ${result.meanKl.toFixed(5)} nats, 99 % below ${result.p99Kl.toFixed(4)}, best token equal ${percent} %`);
   printJson({ bench: "agreement", cpu: loadAddon().hostInfo().cpu, model: flags.model, ...result });
 }
 
+async function benchCursors(cursors: number, flags: BenchFlags): Promise<void> {
+  const result = await compareCursors({ ...(await fileOptions(flags)), texts: await heldOut(), cursors }, printNote);
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  printLine(`${result.cursors} cursors: rest of the line exactly right ours ${percent(result.ours)}, llama.cpp ${percent(result.peer)}; the same line ${percent(result.same)}`);
+  printJson({ bench: "cursors", cpu: loadAddon().hostInfo().cpu, model: flags.model, ...result });
+}
+
+/** What both comparisons of answers need of the flags. */
+async function fileOptions({ model, threads }: BenchFlags) {
+  if (model === undefined) throw new UsageError("Name a GGUF file that both run: --model FILE");
+  return { file: await findModel(model), threads: threads.at(-1)!, packedDirectory: defaultCacheDirectory() };
+}
+
 /** Code that no model here was trained on by us; part of the checkout. */
-async function heldOutTexts(): Promise<readonly string[]> {
+async function heldOut(): Promise<readonly HeldOutText[]> {
   const file = path.join(packageRoot(), "models", "comparison", "held-out.jsonl.gz");
   const lines = gunzipSync(await readFile(file)).toString("utf8").split("\n");
-  return lines.filter((line) => line !== "").map((line) => (JSON.parse(line) as { text: string }).text);
+  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as HeldOutText);
 }
 
 async function benchShapes(flags: BenchFlags): Promise<void> {

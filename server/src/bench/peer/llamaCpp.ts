@@ -9,6 +9,8 @@ export interface Peer {
   decode(ids: Int32Array, tokens: number): Promise<number>;
   /** Calls back with the distribution of the token after each of `ids`, in order, from an empty context. */
   distributions(ids: Int32Array, onPosition: (index: number, probabilities: ReadonlyMap<number, number>) => void): Promise<void>;
+  /** Greedy continuation of `ids`, at most `most` tokens, until `isEnough` says so of what there is. */
+  continue(ids: Int32Array, most: number, isEnough: (produced: readonly number[]) => boolean): Promise<readonly number[]>;
   /** Ids of a text as the peer's own tokenizer gives them, names of special tokens being text. */
   tokenize(text: string): Int32Array;
   close(): Promise<void>;
@@ -69,6 +71,15 @@ export async function openPeer(path: string, options: PeerOptions): Promise<Peer
           },
         },
       );
+    },
+    async continue(ids, most, isEnough) {
+      await sequence.clearHistory();
+      const produced: number[] = [];
+      for await (const token of sequence.evaluate(tokensOf(ids), { temperature: 0, yieldEogToken: true })) {
+        produced.push(token);
+        if (produced.length >= most || isEnough(produced)) break;
+      }
+      return produced;
     },
     tokenize: (text) => Int32Array.from(model.tokenize(text, false, "trimLeadingSpace")),
     async close() {
