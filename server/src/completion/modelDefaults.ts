@@ -14,6 +14,11 @@ const promptMs = 300;
 
 /** How sure a model must be of which nothing was measured. */
 const usualMinConfidence = 0.5;
+/**
+ * How sure models must be whose files say nothing, by name. Qwen2.5-Coder 0.5B at 80 random cursors in unseen packages: from
+ * 0.5 on 57 lines are shown and 35 % of them exactly right, from 0.7 on 40 and 50 %, from 0.8 on 23 and 78 %.
+ */
+const measuredMinConfidence: readonly (readonly [models: RegExp, minConfidence: number])[] = [[/qwen2\.?5[-_ ]?coder/i, 0.7]];
 
 /** A line has about so many steps; a slow model gets the time for them, a fast one the least. */
 const stepsOfLine = 24;
@@ -24,7 +29,8 @@ type ModelWithCard = Pick<LoadedModel, "card">;
 
 /** What the settings ask for, otherwise what the model recommends, otherwise what suits it on this machine. */
 export function minConfidenceFor({ minConfidence }: CompletionSettings, { card }: ModelWithCard): number {
-  return minConfidence ?? card.minConfidence ?? usualMinConfidence;
+  const measured = measuredMinConfidence.find(([models]) => models.test(card.name))?.[1];
+  return minConfidence ?? card.minConfidence ?? measured ?? usualMinConfidence;
 }
 
 export function timeLimitFor({ timeLimitMs }: CompletionSettings, { stepMs }: Pick<ModelSpeed, "stepMs">): number {

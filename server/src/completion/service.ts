@@ -56,12 +56,10 @@ export class CompletionService {
   /** Never rejects: what goes wrong is logged and becomes a reason. */
   async complete(request: CompletionRequest): Promise<CompletionResult> {
     const trace = new TraceRecorder(`${++this.requests}`, request);
-    const result = await this.scheduler
-      .admit(request.document.uri, request.signal, (signal) => this.answer(request, signal, trace))
-      .catch((error: unknown) => {
-        this.log.error(`A request failed: ${messageOf(error)}`);
-        return empty("engineFailed", messageOf(error));
-      });
+    const result = await this.admitted(request, trace).catch((error: unknown) => {
+      this.log.error(`A request failed: ${messageOf(error)}`);
+      return empty("engineFailed", messageOf(error));
+    });
     this.newestTrace = trace.finish(result);
     this.statistics.note(this.newestTrace);
     this.status.answered(this.newestTrace);
@@ -98,6 +96,13 @@ export class CompletionService {
     this.scheduler.withdrawAll();
     this.typed.clear();
     this.cache.clear();
+  }
+
+  /** A request that was withdrawn before it came here supersedes nothing. */
+  private async admitted(request: CompletionRequest, trace: TraceRecorder): Promise<CompletionResult> {
+    const { document, signal: editorSignal } = request;
+    if (editorSignal.aborted) return empty(withdrawalOf(editorSignal));
+    return this.scheduler.admit(document.uri, editorSignal, (signal) => this.answer(request, signal, trace));
   }
 
   private async answer(request: CompletionRequest, signal: AbortSignal, trace: TraceRecorder): Promise<CompletionResult> {

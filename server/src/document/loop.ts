@@ -16,26 +16,28 @@ function isRepeated(unit: string): boolean {
 }
 
 /**
- * Where a text begins to say within one line the same for the second time without end: small models fall into such circles.
- * Undefined when it does not.
+ * The first round, from start to end, of what a text says within one line again and again: small models fall into such
+ * circles. Undefined when it does not.
  */
-export function startOfLoop(text: string): number | undefined {
+export function firstRound(text: string): readonly [start: number, end: number] | undefined {
   let lineStart = 0;
   for (const line of text.split("\n")) {
     for (let end = 2; end <= line.length; end++) {
       const length = loopAtEnd(line.slice(0, end));
-      if (length !== undefined) return lineStart + firstRoundEnd(line, end, length);
+      if (length === undefined) continue;
+      const start = lineStart + startOfRounds(line, end, length);
+      return [start, start + length];
     }
     lineStart += line.length + 1;
   }
   return undefined;
 }
 
-/** Where the first of the rounds that end at `end` is over. */
-function firstRoundEnd(line: string, end: number, length: number): number {
+/** Where the first of the rounds begins that end at `end`. */
+function startOfRounds(line: string, end: number, length: number): number {
   let start = end - length;
   while (start >= length && line.slice(start - length, start) === line.slice(start, start + length)) start -= length;
-  return start + length;
+  return start;
 }
 
 /** The same for a text that grows, at its end only: cheap enough for every step. */

@@ -29,8 +29,7 @@ export async function handleInlineCompletion(
   if (document === undefined) return null;
   const withdrawn = AbortSignal.any([abortSignalOf(token), document.changed]);
   const settings = await host.settingsFor(document.uri);
-  // The position of the request means nothing in a text that has changed meanwhile, and neither does the answer.
-  if (document.changed.aborted) return null;
+  // Where the text has changed meanwhile, the request is withdrawn: its position means nothing any more, nor does an answer.
   const result = await host.complete(toRequest(document, params, settings, withdrawn));
   return result.kind === "suggestion" && !document.changed.aborted ? [toItem(document, result.suggestion)] : null;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { endsInLoop, startOfLoop } from "../../../server/src/document/loop.js";
+import { endsInLoop, firstRound } from "../../../server/src/document/loop.js";
 import { generate, wholeParts } from "../../../server/src/completion/generation.js";
 import { LineConfidence } from "../../../server/src/completion/lineConfidence.js";
 import { FakeModel } from "../../support/fakeEngine.js";
@@ -76,7 +76,7 @@ it("sees a circle as soon as its third round is whole, wherever the round begins
     const first = Array.from(text, (_, length) => length).find((length) => endsInLoop(text.slice(0, length)));
     expect(first).toBe(whole);
     for (let length = whole; length <= text.length; length++) expect(endsInLoop(text.slice(0, length))).toBe(true);
-    expect(startOfLoop(text)).toBe(start.length + round.length);
+    expect(firstRound(text)).toEqual([start.length, start.length + round.length]);
   }
   expect(endsInLoop("[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]")).toBe(false);
   expect(endsInLoop("value_a: 1,\nvalue_a: 1,\nvalue_a: 1,\n")).toBe(false);

@@ -58,9 +58,10 @@ describe("what suits a model", () => {
   const { completion } = defaultSettings;
   const family = { suffixTokens: 40 };
 
-  it("is what the user set, then what its card recommends, then the usual", () => {
+  it("is what the user set, then what its card recommends, then what was measured, then the usual", () => {
     expect(minConfidenceFor({ ...completion, minConfidence: 0.3 }, new FakeModel(() => "", { minConfidence: 0.8 }))).toBe(0.3);
     expect(minConfidenceFor(completion, new FakeModel(() => "", { minConfidence: 0.8 }))).toBe(0.8);
+    expect(minConfidenceFor(completion, new FakeModel(() => "", { name: "Qwen2.5-Coder-0.5B" }))).toBe(0.7);
     expect(minConfidenceFor(completion, new FakeModel(() => ""))).toBe(0.5);
   });
 

@@ -230,6 +230,15 @@ describe("the newest request wins", () => {
     expect(test.model.mostAtOnce).toBe(1);
   });
 
+  it("is not superseded by one that was withdrawn before it came", async () => {
+    const test = new ServiceUnderTest(() => ({ text: "value", stepMs: 5 }));
+    const answer = test.text("a = █\n");
+    await until(() => test.model.stepsRun > 0);
+    expect(await test.text("a█ = \n", { signal: AbortSignal.abort("superseded") })).toBe("(superseded)");
+    expect(await answer).toBe("value");
+    expect(test.service.statisticsSnapshot().byReason.superseded).toBe(1);
+  });
+
   it("tells a withdrawn request from a superseded one", async () => {
     const test = new ServiceUnderTest(() => ({ text: long, stepMs: 5 }));
     const editor = new AbortController();

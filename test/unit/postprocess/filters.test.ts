@@ -96,6 +96,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     ["keeps the first of short ones", "v = █", " ab, ab, ab, ab, ab, ab", " ab"],
     ["keeps the first of numbers", "v = █", " 1.0.0, 1.0.0, 1.0.0, 1.0.0, 1.0.0", " 1.0.0"],
     ["keeps what came before the circle", "x = {█", "1: 1, 2: 2, 4: 3, 4: 3, 4: 3, 4: 3", "1: 1, 2: 2, 4: 3"],
+    ["keeps nothing of calls that are never closed", "load(█)", "dump(x(dump(x(dump(x(", ""],
     ["keeps some zeros of too many", "v = [█", "0, ".repeat(40), "0"],
     ["keeps three entities, or one whole", "<p>█</p>", "a&nbsp;&nbsp;&nbsp;b", "a&nbsp;", "html"],
     ["keeps what comes only twice", "x = █", "value + other + value + other", "value + other + value + other"],

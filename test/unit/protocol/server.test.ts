@@ -110,6 +110,7 @@ describe("a text that changes while a request waits", () => {
     await server.insert(uri, above, "# one\n# two\n");
     expect(await answer).toBeNull();
     expect(server.opened[0]?.requests ?? []).toEqual([]);
+    expect(await server.client.sendRequest("pipo/statistics")).toMatchObject({ byReason: { superseded: 1 } });
   });
 });
 
