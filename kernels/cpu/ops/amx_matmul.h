@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/ops/matmul_tile.h"
 #include "kernels/cpu/simd/avx512.h"
+#include "kernels/cpu/unroll.h"
 #include "kernels/packed_layout.h"
 
 /// Products of many rows with quantised weights on the matrix unit (AMX). The whole numbers of a block of 32 inputs are
@@ -74,8 +75,8 @@ static inline AmxScales amx_scales(const std::uint8_t* panel, int group, int blo
 
 /// sums [row, output] += the products of two blocks in fp32.
 template <bool kMinimum>
-static inline void add_products(const AmxScratch& scratch, const QuantizedBlock* x, const AmxScales& scales,
-                                float (*sums)[kPanelRows]) {
+static PIPO_INLINE void add_products(const AmxScratch& scratch, const QuantizedBlock* x, const AmxScales& scales,
+                                     float (*sums)[kPanelRows]) {
   PIPO_UNROLL(4)
   for (int i = 0; i < kAmxRows; ++i, ++x) {
     F32 sum = f32_load(sums[i]);

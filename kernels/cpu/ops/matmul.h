@@ -16,7 +16,7 @@ inline constexpr int kPanelVectors = kPanelRows / kLanes;
 inline constexpr int kPrefetchBytes = 4096;
 
 template <int kPanels, int kVectors, int kTokens>
-static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
   PIPO_UNROLL(8)
   for (int v = 0; v < kPanels * kVectors; ++v) {
     PIPO_UNROLL(8)
@@ -28,8 +28,8 @@ static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels *
 
 /// Line kLine of a block's weights times the same inputs of every row.
 template <class Dot, int kLine, int kPanels, int kVectors, int kTokens>
-static inline void add_line(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
-                            std::int64_t x_stride, typename Dot::Sum (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void add_line(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                                 std::int64_t x_stride, typename Dot::Sum (&sums)[kPanels * kVectors][kTokens]) {
   constexpr int kRows = kPanels * kVectors;
   typename Dot::Weights first[kRows], second[kRows];
   PIPO_UNROLL(8)
@@ -49,9 +49,9 @@ static inline void add_line(const TileArgs& args, const std::uint8_t* block, con
 
 /// One block of 32 inputs: whole numbers within the block, fp32 from block to block.
 template <class Dot, int kPanels, int kVectors, int kTokens>
-static inline void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
-                             std::int64_t x_stride, const F32 (&scales)[kPanels * kVectors],
-                             F32 (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                                  std::int64_t x_stride, const F32 (&scales)[kPanels * kVectors],
+                                  F32 (&sums)[kPanels * kVectors][kTokens]) {
   constexpr int kRows = kPanels * kVectors;
   typename Dot::Sum inner[kRows][kTokens];
   PIPO_UNROLL(8)
@@ -76,7 +76,7 @@ static inline void add_block(const TileArgs& args, const std::uint8_t* block, co
 
 /// One panel is read as a stream; of several, the lines are in the cache already.
 template <int kPanels, std::int64_t kBytes>
-static inline void prefetch_block(const std::uint8_t* block) {
+static PIPO_INLINE void prefetch_block(const std::uint8_t* block) {
   if constexpr (kPanels == 1) {
     PIPO_UNROLL(8)
     for (int line = 0; line < kBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
