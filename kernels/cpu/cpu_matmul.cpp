@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/check_shapes.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -16,7 +17,7 @@ constexpr int kChunksPerThread = 4;
 /// Rows up to here cost little more than one, because reading the weights dominates.
 constexpr int kFewRows = 8;
 /// Chunks of rows are a multiple of every target's tile.
-constexpr int kRowAlign = 24;
+constexpr int kRowAlign = 48;
 
 struct Chunking {
   std::int64_t panel_bytes;
@@ -90,15 +91,21 @@ bool CpuBackend::prepare_input(const float* x, std::int64_t x_stride, std::int32
   }
   const std::int32_t k = terms[0].w->k;
   input->k_padded = layout::padded_k(k);
+  input->row_tile = m >= target_.row_tile ? target_.row_tile : 1;
   const std::size_t floats = static_cast<std::size_t>(m) * input->k_padded;
   const std::size_t f32_bytes = f32 ? floats * sizeof(float) : 0;
   const std::size_t bf16_bytes = bf16 ? floats * sizeof(std::uint16_t) : 0;
-  const std::size_t block_bytes = blocks ? floats / layout::kBlock * sizeof(QuantizedBlock) : 0;
+  const std::size_t tile_bytes = input->k_padded / layout::kBlock * input->row_tile * sizeof(QuantizedBlock);
+  const std::size_t block_bytes = blocks ? ceil_div(m, input->row_tile) * tile_bytes : 0;
   auto* memory = static_cast<std::byte*>(scratch_.reserve(f32_bytes + bf16_bytes + block_bytes));
   if (memory == nullptr) return false;
   if (f32) input->f32 = reinterpret_cast<float*>(memory);
   if (bf16) input->bf16 = reinterpret_cast<std::uint16_t*>(memory + f32_bytes);
-  if (blocks) input->blocks = reinterpret_cast<QuantizedBlock*>(memory + f32_bytes + bf16_bytes);
+  if (blocks) {
+    input->blocks = reinterpret_cast<QuantizedBlock*>(memory + f32_bytes + bf16_bytes);
+    if (m % input->row_tile != 0)
+      std::memset(memory + f32_bytes + bf16_bytes + block_bytes - tile_bytes, 0, tile_bytes);
+  }
   constexpr std::int64_t kFloatsPerPiece = 32768;
   for_ranges(m, (kFloatsPerPiece + k - 1) / k, [&](std::int64_t begin, std::int64_t end) {
     target_.prepare_rows(x, x_stride, k, *input, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end));

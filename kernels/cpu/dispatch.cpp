@@ -4,11 +4,18 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+#if defined(PIPO_HAVE_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace pipo::kernels::cpu {
 
 const std::vector<const Target*>& compiled_targets() {
   static const std::vector<const Target*> targets = {
+#if defined(PIPO_HAVE_AMX)
+      &kAmxTarget,
+#endif
 #if defined(PIPO_HAVE_AVX512BF16)
       &kAvx512Bf16Target,
 #endif
@@ -42,9 +49,26 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vnni");
 }
 
+#if defined(PIPO_HAVE_AMX)
+/// Tile registers are large, so that Linux saves them only for a process that has asked.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+}
+
+bool has_amx() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+         __builtin_cpu_supports("amx-int8") && may_use_tiles();
+}
+#endif
+
 }  // namespace
 
 bool runs_here(const Target& target) {
+#if defined(PIPO_HAVE_AMX)
+  if (&target == &kAmxTarget) return has_amx();
+#endif
   if (&target == &kAvx2Target) return has_avx2();
   if (&target == &kAvxVnniTarget) return has_avx2() && __builtin_cpu_supports("avxvnni");
   if (&target == &kAvx512Target) return has_avx512();

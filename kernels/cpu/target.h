@@ -30,7 +30,9 @@ struct MatmulInput {
   std::int32_t k_padded = 0;
   float* f32 = nullptr;              ///< [m, k_padded]
   std::uint16_t* bf16 = nullptr;     ///< [m, k_padded]
-  QuantizedBlock* blocks = nullptr;  ///< [m, k_padded / 32]
+  QuantizedBlock* blocks = nullptr;  ///< [m, k_padded / 32], or with a row_tile as `block_index` says
+  /// Rows that are interleaved block by block: [rows / row_tile, k_padded / 32, row_tile], zeros in the last tile.
+  std::int32_t row_tile = 1;
 };
 
 struct AttentionPrepareArgs {
@@ -89,6 +91,8 @@ struct Target {
 
   /// bf16 weights read `MatmulInput::bf16` instead of `f32`.
   bool bf16_input;
+  /// From this many rows on, quantised weights read them interleaved (MatmulInput::row_tile); 1: never.
+  std::int32_t row_tile;
   /// Writes rows [begin, end) of x [m, k] in the forms whose pointers `out` has.
   void (*prepare_rows)(const float* x, std::int64_t x_stride, std::int32_t k, const MatmulInput& out,
                        std::int32_t begin, std::int32_t end);
@@ -124,6 +128,9 @@ extern const Target kAvx512Target;
 #endif
 #if defined(PIPO_HAVE_AVX512BF16)
 extern const Target kAvx512Bf16Target;
+#endif
+#if defined(PIPO_HAVE_AMX)
+extern const Target kAmxTarget;
 #endif
 #if defined(PIPO_HAVE_NEON)
 extern const Target kNeonTarget;

@@ -37,11 +37,14 @@ struct ModelShape {
   int width, ff, q_gate, kv, attention_out, channels, value_width, value_heads, layers;
 };
 
-/// Layers of the smaller models are all there; of the 4B as many as are far beyond any cache.
+/// Layers of the smaller models are all there; of the 4B as many as are far beyond any cache. Without value heads, every
+/// layer has attention.
 constexpr ModelShape kModels[] = {
     {"bundled", 256, 768, 1024, 128, 512, 1024, 512, 8, 8},
     {"0.8B", 1024, 3584, 4096, 512, 2048, 6144, 2048, 16, 24},
     {"4B", 2560, 9216, 8192, 1024, 4096, 8192, 4096, 32, 6},
+    {"dense-0.5B", 896, 4864, 896, 128, 896, 0, 0, 0, 24},
+    {"dense-1.5B", 1536, 8960, 1536, 256, 1536, 0, 0, 0, 28},
 };
 
 double seconds(const std::function<void()>& work) {
@@ -79,7 +82,7 @@ Stack make_stack(const ModelShape& model, WeightType type, int group) {
   Stack stack;
   std::int64_t total = 0;
   for (int layer = 0; layer < model.layers; ++layer) {
-    for (const auto& shapes : layer_shapes(model, layer % 4 == 3)) {
+    for (const auto& shapes : layer_shapes(model, layer % 4 == 3 || model.value_heads == 0)) {
       std::vector<PackedMatrix> matrices;
       for (const auto& [n, k] : shapes) {
         matrices.push_back({nullptr, type, static_cast<std::uint16_t>(group), n, k});
@@ -90,7 +93,7 @@ Stack make_stack(const ModelShape& model, WeightType type, int group) {
     }
   }
   stack.bytes = AlignedBytes(total);
-  // Any bytes are valid weights; small scales (0x3c3c as bf16 is 0.0115) keep the sums finite.
+  // Any bytes are valid weights; small scales (0x3c3c as bf16 is 0.0115, as f16 1.06) keep the sums finite.
   std::memset(stack.bytes.data(), 0x3c, total);
   std::int64_t offset = 0;
   for (auto& matrices : stack.groups) {
@@ -216,8 +219,9 @@ void bench_wide(const Stack& stack, int rows, Backend& backend, cpu::ThreadPool&
     rates.push_back(rate);
     ratios.push_back(peak > 0 ? rate / peak : 0);
   }
-  std::printf("  %3d rows  %7.2f ms  %6.0f GOP/s  peak %5.0f GOP/s  ratio %.2f\n", rows,
-              1e3 * operations / median(rates), median(rates) / 1e9, median(peaks) / 1e9, median(ratios));
+  std::printf("  %3d rows  %7.2f ms  %6.0f rows/s  %6.0f GOP/s  peak %5.0f GOP/s  ratio %.2f\n", rows,
+              1e3 * operations / median(rates), rows * median(rates) / operations, median(rates) / 1e9,
+              median(peaks) / 1e9, median(ratios));
 }
 
 struct Format {
@@ -228,7 +232,9 @@ struct Format {
 
 constexpr Format kFormats[] = {{"int8", WeightType::kInt8, 32},    {"int4", WeightType::kInt4, 32},
                                {"int8g64", WeightType::kInt8, 64}, {"int4g64", WeightType::kInt4, 64},
-                               {"bf16", WeightType::kBf16, 0},     {"f32", WeightType::kF32, 0}};
+                               {"q8", WeightType::kQ8, 32},        {"q5", WeightType::kQ5, 32},
+                               {"q4", WeightType::kQ4, 32},        {"bf16", WeightType::kBf16, 0},
+                               {"f32", WeightType::kF32, 0}};
 
 bool contains(const std::vector<std::string>& list, const char* name) {
   return std::find(list.begin(), list.end(), name) != list.end();
@@ -278,8 +284,8 @@ std::vector<int> numbers(const std::string& text) {
 }
 
 constexpr const char* kUsage =
-    "usage: pipo_kernel_bench [--backend NAME] [--threads 1,2,3] [--models bundled,0.8B,4B]\n"
-    "                         [--formats int8,int4,int8g64,int4g64,bf16,f32] [--rows 1,2,4,8,128,512]\n"
+    "usage: pipo_kernel_bench [--backend NAME] [--threads 1,2,3] [--models bundled,0.8B,4B,dense-0.5B,dense-1.5B]\n"
+    "                         [--formats int8,int4,int8g64,int4g64,q8,q5,q4,bf16,f32] [--rows 1,2,4,8,128,512]\n"
     "                         [--repetitions 7]\n";
 
 bool parse(int argc, char** argv, Options* options) {

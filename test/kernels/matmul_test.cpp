@@ -168,7 +168,7 @@ void for_each_backend(const Body& body) {
 TEST("every number of rows, for one and several threads") {
   for_each_backend([](Backend& backend) {
     for (const Format format : kFormats) {
-      for (const int m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 17, 64, 130}) {
+      for (const int m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 33, 64, 130}) {
         check_call(backend, format, {.m = m, .k = 192, .widths = {80}});
       }
     }

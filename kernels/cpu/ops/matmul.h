@@ -1,8 +1,11 @@
 #pragma once
 
-#include "kernels/cpu/target.h"
+#include "kernels/cpu/ops/matmul_tile.h"
 #include "kernels/cpu/unroll.h"
 #include "kernels/packed_layout.h"
+#if defined(__AMX_INT8__)
+#include "kernels/cpu/ops/amx_matmul.h"
+#endif
 
 /// y = W x over packed panels: the weights are read once per pass as one sequential stream, the accumulators of a tile
 /// of outputs x rows of input stay in registers, and nothing is summed across lanes.
@@ -12,32 +15,8 @@ inline constexpr int kPanelVectors = kPanelRows / kLanes;
 /// A panel is one sequential stream; asking for it this far ahead is worth up to 10 % on one thread.
 inline constexpr int kPrefetchBytes = 4096;
 
-/// One tile: the same rows of input for `kPanels` neighbouring panels.
-struct TileArgs {
-  const std::uint8_t* panel;
-  std::int64_t panel_bytes;
-  int group;
-  int first_vector;  ///< of each panel, where a tile takes less than all of them
-  const MatmulInput* input;
-  std::int32_t row;
-  const MatmulTerm* term;
-  std::int32_t first_output;
-};
-
-static inline void finish_vector(const TileArgs& args, int panel, int vector, int token, F32 sum) {
-  const MatmulTerm& term = *args.term;
-  const std::int32_t output = args.first_output + panel * kPanelRows + vector * kLanes;
-  const std::int32_t left = term.w->n - output;
-  if (left <= 0) return;
-  const int count = left < kLanes ? left : kLanes;
-  float* y = term.y + (args.row + token) * term.y_stride + output;
-  if (term.bias != nullptr) sum = f32_add(sum, f32_load_first(term.bias + output, count));
-  if (term.accumulate) sum = f32_add(sum, f32_load_first(y, count));
-  f32_store_first(y, sum, count);
-}
-
 template <int kPanels, int kVectors, int kTokens>
-static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels * kVectors][kTokens]) {
   PIPO_UNROLL(8)
   for (int v = 0; v < kPanels * kVectors; ++v) {
     PIPO_UNROLL(8)
@@ -49,8 +28,8 @@ static inline void finish_tile(const TileArgs& args, const F32 (&sums)[kPanels *
 
 /// Line kLine of a block's weights times the same inputs of every row.
 template <class Dot, int kLine, int kPanels, int kVectors, int kTokens>
-static inline void add_line(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
-                            std::int64_t x_stride, typename Dot::Sum (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void add_line(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                                 std::int64_t x_stride, typename Dot::Sum (&sums)[kPanels * kVectors][kTokens]) {
   constexpr int kRows = kPanels * kVectors;
   typename Dot::Weights first[kRows], second[kRows];
   PIPO_UNROLL(8)
@@ -70,9 +49,9 @@ static inline void add_line(const TileArgs& args, const std::uint8_t* block, con
 
 /// One block of 32 inputs: whole numbers within the block, fp32 from block to block.
 template <class Dot, int kPanels, int kVectors, int kTokens>
-static inline void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
-                             std::int64_t x_stride, const F32 (&scales)[kPanels * kVectors],
-                             F32 (&sums)[kPanels * kVectors][kTokens]) {
+static PIPO_INLINE void add_block(const TileArgs& args, const std::uint8_t* block, const QuantizedBlock* x,
+                                  std::int64_t x_stride, const F32 (&scales)[kPanels * kVectors],
+                                  F32 (&sums)[kPanels * kVectors][kTokens]) {
   constexpr int kRows = kPanels * kVectors;
   typename Dot::Sum inner[kRows][kTokens];
   PIPO_UNROLL(8)
@@ -95,16 +74,9 @@ static inline void add_block(const TileArgs& args, const std::uint8_t* block, co
   }
 }
 
-/// 16 bits for each lane, from a line of scales of one panel.
-template <WeightType kType>
-static inline F32 load_scales(const std::uint8_t* scales, int vector) {
-  const auto* from = reinterpret_cast<const std::uint16_t*>(scales) + vector * kLanes;
-  return kType == WeightType::kInt8 || kType == WeightType::kInt4 ? f32_load_bf16(from) : f32_load_f16(from);
-}
-
 /// One panel is read as a stream; of several, the lines are in the cache already.
 template <int kPanels, std::int64_t kBytes>
-static inline void prefetch_block(const std::uint8_t* block) {
+static PIPO_INLINE void prefetch_block(const std::uint8_t* block) {
   if constexpr (kPanels == 1) {
     PIPO_UNROLL(8)
     for (int line = 0; line < kBytes; line += layout::kLineBytes) prefetch(block + kPrefetchBytes + line);
@@ -290,6 +262,15 @@ static void run_panels(const TileArgs& args, std::int32_t panels, int tokens) {
   }
 }
 
+/// Quantised weights: Tile for few rows, and for many where there is no matrix unit.
+template <class Tile, class Dot, WeightType kType>
+static void run_quantised(const TileArgs& args, std::int32_t panels, int tokens) {
+#if defined(__AMX_INT8__)
+  if (args.input->row_tile > 1) return run_amx<Dot, kType>(args, panels, tokens);
+#endif
+  run_panels<Tile>(args, panels, tokens);
+}
+
 static void matmul_panels(const MatmulTerm& term, const MatmulInput& input, std::int32_t panel_begin,
                           std::int32_t panel_end, std::int32_t row_begin, std::int32_t row_end) {
   const PackedMatrix& w = *term.w;
@@ -310,15 +291,15 @@ static void matmul_panels(const MatmulTerm& term, const MatmulInput& input, std:
     case WeightType::kBf16:
       return run_panels<FloatTile<Bf16Dot>>(args, panels, tokens);
     case WeightType::kInt8:
-      return run_panels<QuantizedTile<Int8Dot, WeightType::kInt8>>(args, panels, tokens);
+      return run_quantised<QuantizedTile<Int8Dot, WeightType::kInt8>, Int8Dot, WeightType::kInt8>(args, panels, tokens);
     case WeightType::kInt4:
-      return run_panels<QuantizedTile<Int4Dot, WeightType::kInt4>>(args, panels, tokens);
+      return run_quantised<QuantizedTile<Int4Dot, WeightType::kInt4>, Int4Dot, WeightType::kInt4>(args, panels, tokens);
     case WeightType::kQ8:
-      return run_panels<QuantizedTile<Int8Dot, WeightType::kQ8>>(args, panels, tokens);
+      return run_quantised<QuantizedTile<Int8Dot, WeightType::kQ8>, Int8Dot, WeightType::kQ8>(args, panels, tokens);
     case WeightType::kQ5:
-      return run_panels<MinimumTile<Q5Dot, WeightType::kQ5>>(args, panels, tokens);
+      return run_quantised<MinimumTile<Q5Dot, WeightType::kQ5>, Q5Dot, WeightType::kQ5>(args, panels, tokens);
     case WeightType::kQ4:
-      return run_panels<MinimumTile<Q4Dot, WeightType::kQ4>>(args, panels, tokens);
+      return run_quantised<MinimumTile<Q4Dot, WeightType::kQ4>, Q4Dot, WeightType::kQ4>(args, panels, tokens);
   }
 }
 

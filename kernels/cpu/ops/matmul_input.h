@@ -51,8 +51,16 @@ static inline void quantize_block(const float* x, int count, QuantizedBlock* out
   out->scaled_sum = out->scale * static_cast<float>(total);
 }
 
-static inline void quantize_row(const float* x, std::int32_t k, std::int32_t k_padded, QuantizedBlock* out) {
-  for (std::int32_t i = 0; i < k_padded; i += layout::kBlock, ++out) {
+/// Where block 0 of a row is; its others follow, row_tile apart.
+static inline QuantizedBlock* first_block(const MatmulInput& input, std::int64_t row) {
+  const std::int64_t tile = input.row_tile;
+  return input.blocks + row / tile * tile * (input.k_padded / layout::kBlock) + row % tile;
+}
+
+/// Blocks of the row go to out[0], out[step], ...
+static inline void quantize_row(const float* x, std::int32_t k, std::int32_t k_padded, std::int32_t step,
+                                QuantizedBlock* out) {
+  for (std::int32_t i = 0; i < k_padded; i += layout::kBlock, out += step) {
     const std::int32_t left = k - i;
     if (left >= layout::kBlock) {
       quantize_block(x + i, layout::kBlock, out);
@@ -73,7 +81,9 @@ static void prepare_rows(const float* x, std::int64_t x_stride, std::int32_t k, 
   for (std::int32_t row = begin; row < end; ++row) {
     const float* from = x + row * x_stride;
     const std::int64_t at = static_cast<std::int64_t>(row) * k_padded;
-    if (out.blocks != nullptr) quantize_row(from, k, k_padded, out.blocks + at / layout::kBlock);
+    if (out.blocks != nullptr) {
+      quantize_row(from, k, k_padded, out.row_tile, first_block(out, row));
+    }
     if (out.f32 != nullptr) {
       for (std::int32_t i = 0; i < k_padded; i += kLanes) f32_store(out.f32 + at + i, load_or_zero(from + i, k - i));
     }

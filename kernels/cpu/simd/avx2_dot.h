@@ -7,6 +7,7 @@
 namespace pipo::kernels::cpu::PIPO_TARGET {
 
 inline constexpr bool kBf16Input = false;
+inline constexpr int kRowTile = 1;
 inline constexpr int kWidePanels = 1;
 #if defined(__AVXVNNI__)
 inline constexpr int kNarrowTokens = 3;

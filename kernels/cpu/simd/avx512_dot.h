@@ -13,6 +13,12 @@ inline constexpr int kNarrowTokens = 8;
 inline constexpr int kWidePanels = 2;
 inline constexpr int kWideVectors = 1;
 inline constexpr int kWideTokens = 6;
+/// Rows that a matrix unit takes at a time; 1: there is none.
+#if defined(__AMX_INT8__)
+inline constexpr int kRowTile = 16;
+#else
+inline constexpr int kRowTile = 1;
+#endif
 
 static inline __m512i load_line(const std::uint8_t* line) { return _mm512_load_si512(line); }
 static inline __m512i broadcast_quad(const std::int8_t* x) {

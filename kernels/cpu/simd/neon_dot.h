@@ -11,6 +11,7 @@ inline constexpr int kWidePanels = 1;
 inline constexpr int kWideVectors = 4;
 inline constexpr int kWideTokens = 3;
 inline constexpr bool kBf16Input = false;
+inline constexpr int kRowTile = 1;
 
 static inline int8x16_t broadcast_quad(const std::int8_t* x) {
   std::int32_t quad;

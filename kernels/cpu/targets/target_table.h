@@ -14,6 +14,7 @@ namespace pipo::kernels::cpu {
 extern constinit const Target PIPO_TARGET_SYMBOL = {
     .name = PIPO_TARGET_NAME,
     .bf16_input = PIPO_TARGET::kBf16Input,
+    .row_tile = PIPO_TARGET::kRowTile,
     .prepare_rows = PIPO_TARGET::prepare_rows,
     .matmul_panels = PIPO_TARGET::matmul_panels,
     .rms_norm_rows = PIPO_TARGET::rms_norm_rows,
