@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { DocumentContext } from "../document/documentContext.js";
+import { ownText } from "../ownText.js";
 
 /** Documents' places that are remembered. */
 const maxPlaces = 256;
@@ -27,7 +28,7 @@ export class CompletionCache {
     const key = keyOf(context);
     const { linePrefix } = context;
     const others = (this.places.get(key) ?? []).filter((entry) => entry.linePrefix !== linePrefix);
-    this.places.set(key, [{ linePrefix, text }, ...others].slice(0, maxPerPlace));
+    this.places.set(key, [{ linePrefix: ownText(linePrefix), text: ownText(text) }, ...others].slice(0, maxPerPlace));
   }
 
   /** What is left of a remembered suggestion at this cursor, or undefined. */

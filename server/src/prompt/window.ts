@@ -1,3 +1,4 @@
+import { ownText } from "../ownText.js";
 import type { ChunkedTokenizer } from "./chunks.js";
 
 /** How full a window is made when it must be chosen anew, so that it can stay while the text grows. */
@@ -38,7 +39,7 @@ export class PrefixWindow {
     const start = this.keptStart(text, fitting) ?? newStart(fitting, text.prefixStart === 0, budget, newBudget);
     this.remembered.set(text.uri, {
       start: text.prefixStart + start,
-      head: text.prefix.slice(start, start + headLength),
+      head: ownText(text.prefix.slice(start, start + headLength)),
       documentLength: text.documentLength,
     });
     return text.prefix.slice(start);
