@@ -10,6 +10,7 @@
 #include "cache/state_shape.h"
 #include "native/engine_fixture.h"
 #include "pipo/random_model.h"
+#include "weights/disk_dtype.h"
 #include "weights/packed_file.h"
 #include "weights/tensor_reader.h"
 
@@ -28,6 +29,24 @@ std::vector<float> read_as(DiskDtype dtype, const std::vector<std::uint16_t>& bi
   std::vector<float> out(bits.size());
   std::vector<std::byte> scratch;
   reader.read_rows(source, 0, n, out.data(), scratch);
+  return out;
+}
+
+/// A file of fp32 numbers counted from 0, read as a tensor of some shape.
+std::vector<float> read_counted(std::vector<std::int64_t> shape, std::int32_t interleaved_heads,
+                                std::int64_t first_row, std::int64_t n_rows) {
+  const test::TempFolder folder;
+  const std::string path = folder.file("tensor.bin");
+  std::vector<float> counted(static_cast<std::size_t>(element_count(shape)));
+  for (std::size_t i = 0; i < counted.size(); ++i) counted[i] = static_cast<float>(i);
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(counted.data()), 4 * std::ssize(counted));
+  TensorSource source{"t", {path, 0, 4 * counted.size(), DiskDtype::kF32, std::move(shape)}, std::nullopt};
+  source.ref.interleaved_heads = interleaved_heads;
+  TensorReader reader;
+  reader.open(source);
+  std::vector<float> out(static_cast<std::size_t>(n_rows * row_width(source.ref)));
+  std::vector<std::byte> scratch;
+  reader.read_rows(source, first_row, n_rows, out.data(), scratch);
   return out;
 }
 
@@ -88,6 +107,35 @@ TEST("states have the published sizes") {
   const StateShape large = StateShape::of(released_config("4b"), kernels::KvType::kBf16);
   CHECK(4 * large.n_delta_layers * large.recurrent_floats == 48 << 20);
   CHECK(large.conv_floats == 3 * 8192);
+}
+
+TEST("rows of interleaved heads come in the engine's order, from any row on") {
+  // Two heads of four rows each: a head's rows 0 1 2 3 are stored as 0 2 1 3.
+  const std::vector<float> expected = {0, 2, 1, 3, 4, 6, 5, 7};
+  CHECK(read_counted({8, 1}, 2, 0, 8) == expected);
+  CHECK(read_counted({8, 1}, 2, 3, 3) == std::vector<float>(expected.begin() + 3, expected.begin() + 6));
+  CHECK(read_counted({8}, 2, 0, 8) == expected);
+  CHECK(read_counted({4, 2}, 1, 1, 1) == std::vector<float>({4, 5}));
+  CHECK(read_counted({8, 1}, 0, 2, 2) == std::vector<float>({2, 3}));
+}
+
+TEST("a stored type is kept in the packed format that holds it, vectors and small matrices in fp32") {
+  using kernels::WeightType;
+  const std::pair<DiskDtype, WeightType> kept[] = {
+      {DiskDtype::kF32, WeightType::kF32}, {DiskDtype::kBf16, WeightType::kBf16}, {DiskDtype::kF16, WeightType::kBf16},
+      {DiskDtype::kQ8_0, WeightType::kQ8}, {DiskDtype::kQ6K, WeightType::kQ8},    {DiskDtype::kIq4Nl, WeightType::kQ8},
+      {DiskDtype::kQ5_0, WeightType::kQ5}, {DiskDtype::kQ5K, WeightType::kQ5},    {DiskDtype::kQ4_1, WeightType::kQ4},
+      {DiskDtype::kQ4K, WeightType::kQ4}};
+  for (const auto& [on_disk, type] : kept) {
+    CHECK(weight_type(WeightRole::kMatrix, WeightDtype::kStored, on_disk) == type);
+    CHECK(weight_type(WeightRole::kSmallMatrix, WeightDtype::kStored, on_disk) == WeightType::kF32);
+    CHECK(weight_type(WeightRole::kMatrix, WeightDtype::kInt8, on_disk) == WeightType::kInt8);
+  }
+}
+
+TEST("sizes that no number holds are told apart from large ones") {
+  CHECK(element_count({3, 5}) == 15 && element_count({}) == 1 && element_count({4, 0}) == 0);
+  CHECK(element_count({std::int64_t{1} << 40, std::int64_t{1} << 40}) == -1 && element_count({-1}) == -1);
 }
 
 TEST("every tensor has one name and its own aligned place in the packed file") {
