@@ -1,4 +1,6 @@
 /// Bad checkpoints and bad requests: each gets its error code and words that name the culprit.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -103,6 +105,14 @@ TEST("LoRA factors that do not fit are refused") {
   CHECK(lora.has_value());
   std::swap(lora->a, lora->b);
   check_refused(model, ErrorCode::kBadShape, {"LoRA", "model.layers.0.mlp.gate_proj.weight"});
+}
+
+TEST("a pipe in the place of a file is refused, not waited for") {
+  const test::TempFolder folder;
+  CHECK(mkfifo(folder.file("pipe").c_str(), 0600) == 0);
+  ModelDescription model = good();
+  for (TensorSource& source : model.tensors) source.ref.file = folder.file("pipe");
+  check_refused(model, ErrorCode::kIo, {"pipe", "not a file"});
 }
 
 TEST("configs that contradict themselves are refused before any file is read") {

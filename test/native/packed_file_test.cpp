@@ -172,9 +172,11 @@ TEST("leftovers of crashed writers are removed, those of others are not") {
   const std::string file = folder.file("model.pipo");
   write_all(file + ".tmp-1-0", "half of a model");
   write_all(folder.file("other.pipo.tmp-1-0"), "another model's");
+  write_all(file + ".tmp-notes.txt", "somebody's");
   test::load_golden("tiny-08b", into(file));
   CHECK(!std::filesystem::exists(file + ".tmp-1-0"));
   CHECK(std::filesystem::exists(folder.file("other.pipo.tmp-1-0")));
+  CHECK(std::filesystem::exists(file + ".tmp-notes.txt"));
 }
 
 TEST("several writers of one file at once do not disturb each other") {

@@ -24,16 +24,29 @@ namespace {
 }
 
 int open_for_reading(const std::string& path, std::uint64_t* size) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe is not waited for: it is no file, and is refused below.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) fail("open", path, errno);
   struct stat status{};
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
-    const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
+  const int error = ::fstat(descriptor, &status) != 0 ? errno : 0;
+  if (error != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
-    fail("read", path, error);
+    if (error != 0 || S_ISDIR(status.st_mode)) fail("read", path, error != 0 ? error : EISDIR);
+    throw Error(ErrorCode::kIo, path + " is a pipe or a device, not a file; give the file itself");
   }
   *size = static_cast<std::uint64_t>(status.st_size);
   return descriptor;
+}
+
+/// Whether a name goes on behind `prefix` as ours do: two numbers with a dash between them.
+bool is_ours(const std::string& name, const std::string& prefix) {
+  if (!name.starts_with(prefix)) return false;
+  const std::string rest = name.substr(prefix.size());
+  const std::size_t dash = rest.find('-');
+  const auto is_number = [](const std::string& text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  };
+  return dash != std::string::npos && is_number(rest.substr(0, dash)) && is_number(rest.substr(dash + 1));
 }
 
 /// A sibling whose writer lives is locked; one that can be locked was left behind.
@@ -42,7 +55,7 @@ void remove_abandoned(const std::string& prefix) {
   const fs::path base(prefix);
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(base.parent_path().empty() ? "." : base.parent_path(), ignored)) {
-    if (!entry.path().filename().string().starts_with(base.filename().string())) continue;
+    if (!is_ours(entry.path().filename().string(), base.filename().string())) continue;
     const int descriptor = ::open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
     if (descriptor < 0) continue;
     if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());
