@@ -33,7 +33,7 @@ void run(PipoCudaStatus (*function)(P...), A... args) {
 struct Described {
   Described(const std::string& name, WeightDtype dtype)
       : loaded(load_weights(read_description(golden_directory(name)), load_options(dtype), {}, nullptr)),
-        cuda(loaded.header.config, loaded.weights,
+        cuda(loaded.header.config, device_tensors(loaded.header.config, loaded.weights),
              dtype == WeightDtype::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBf16) {}
   const ModelConfig& config() const { return loaded.header.config; }
 
