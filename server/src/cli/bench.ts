@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -11,6 +10,7 @@ import { probeStart, runStartBench, startBenchHeading, startBenchRows, type Prob
 import { shapeNames, type ShapeName } from "../bench/shapes.js";
 import { formatTable } from "../bench/table.js";
 import { loadAddon } from "../engine/load.js";
+import { defaultThreads } from "../engine/threads.js";
 import { defaultCacheDirectory } from "../environment.js";
 import { findModel } from "../models/findModel.js";
 import { packageRoot } from "../packageRoot.js";
@@ -42,7 +42,7 @@ export function benchCommand(): Command {
     .option("--cursors <count>", "compare how often the rest of a line is right at random cursors of held-out code", integerFrom(1))
     .option("--shapes <list>", `model shapes, filled with random weights: ${shapeNames.join(",")}`, listOf(shapeNames), shapeNames)
     .option("--dtypes <list>", "int8 (beside Q8_0), int4 (beside Q4_0)", listOf(["int8", "int4"] as const), ["int8", "int4"] as const)
-    .option("--threads <list>", "threads on both sides; 0 takes all cores but one", threadList, threadList("0"))
+    .option("--threads <list>", "threads on both sides, a row for each; 0 takes what the engine takes by itself", threadList, threadList("0"))
     .option("--rounds <count>", "interleaved rounds; medians are printed", integerFrom(1), 5)
     .option("--tokens <count>", "decoded tokens a round", integerFrom(2), 24)
     .option("--prompt <tokens>", "prompt length of the prefill", integerFrom(2), 512)
@@ -133,9 +133,9 @@ async function benchShapes(flags: BenchFlags): Promise<void> {
   printJson({ bench: "peer", cpu: loadAddon().hostInfo().cpu, cases });
 }
 
-/** `1,2`; 0 stands for all cores but one. */
+/** `1,2`; 0 stands for what the engine takes by itself. */
 function threadList(text: string): readonly number[] {
-  return text.split(",").map((word) => integerFrom(0)(word) || Math.max(1, availableParallelism() - 1));
+  return text.split(",").map((word) => integerFrom(0)(word) || defaultThreads());
 }
 
 /** A comma-separated list out of a closed set. */
